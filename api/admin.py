@@ -1,0 +1,29 @@
+"""What operators ask, and the test endpoint for webhooks."""
+
+from collections.abc import Callable
+from typing import Any
+
+from flask import Blueprint, jsonify
+from flask.typing import ResponseReturnValue
+
+from core.errors import NotFound
+from core.web import Guard, json_body
+
+
+def make_blueprint(queue_stats: Callable[[], dict[str, Any]], guard: Guard, *, production: bool) -> Blueprint:
+    blueprint = Blueprint("admin", __name__)
+
+    @blueprint.get("/api/admin/queue-stats")
+    def stats() -> ResponseReturnValue:
+        guard.admin()
+        return jsonify({"success": True, **queue_stats()})
+
+    @blueprint.post("/api/webhook/test")
+    def webhook_test() -> ResponseReturnValue:
+        """Says what arrived, so that a person can try their way through proxies; nothing is kept."""
+        if production:
+            raise NotFound("Not found")
+        guard.admin()
+        return jsonify({"success": True, "message": "Webhook received", "received": json_body()})
+
+    return blueprint

@@ -1,0 +1,94 @@
+"""Our words → the JSON of each route family. Pure; no family's words stand anywhere else."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from manager.fold import formatted
+from manager.lifecycle import InstanceRecord, Status
+from manager.pictures import data_url
+from manager.service import Connecting, instance_name_for
+
+CONNECTED_ALREADY = "Sessão já está ativa e conectada"
+MESSAGES = {
+    Status.CONNECTED: "WhatsApp conectado",
+    Status.QR_PENDING: "Escaneie o QR Code com o seu WhatsApp",
+    Status.CONNECTING: "O QR Code será enviado assim que for gerado",
+    Status.DISCONNECTED: "WhatsApp desconectado",
+}
+
+
+def connecting(result: Connecting, now: datetime) -> dict[str, Any]:
+    """The answer of `POST /api/whatsapp/connect`. A code that has expired is not shown."""
+    record = result.record
+    pairing, until = record.standing.pairing, record.standing.pairing_expires_at
+    shown = pairing if pairing and until and until > now else None
+    qr, code = (shown.qr, shown.pairing_code) if shown else (None, None)
+    picture = data_url(qr) if qr else None
+    body = {
+        "success": True,
+        "instanceName": record.name,
+        "status": record.status,
+        "qrCode": picture,
+        "qrcode": picture,
+        "qr": qr,
+        "pairingCode": code,
+        "pairingCodeFormatted": formatted(code) if code else None,
+        "expiresAt": iso(until) if shown else None,
+        "message": CONNECTED_ALREADY if result.already_connected else MESSAGES[record.status],
+    }
+    return body | ({"alreadyConnected": True} if result.already_connected else {})
+
+
+def status(user_id: UUID, record: InstanceRecord | None, now: datetime) -> dict[str, Any]:
+    """The answer of `GET /api/whatsapp/status`; somebody without an instance is disconnected."""
+    stand = record.standing if record else None
+    word = record.status if record else Status.DISCONNECTED
+    connected = word is Status.CONNECTED
+    since = stand.connected_at if stand and connected else None
+    return {
+        "success": True,
+        "instanceName": record.name if record else instance_name_for(user_id),
+        "status": word,
+        "connected": connected,
+        "needsQR": word in (Status.QR_PENDING, Status.DISCONNECTED),
+        "phoneNumber": stand.phone if stand else None,
+        "profileName": stand.profile_name if stand else None,
+        "health": {
+            "status": "unknown",  # no check has looked yet: an event alone is no verdict
+            "consecutiveFailures": 0,
+            "lastCheckAt": None,
+            "uptime": int((now - since).total_seconds()) if since else 0,
+            "issues": [],
+        },
+        "lastUpdate": iso(record.updated_at) if record else None,
+    }
+
+
+def message(row: Any) -> dict[str, Any]:
+    """One item of `GET /api/messages`."""
+    return {
+        "id": str(row.id),
+        "messageId": row.whatsapp_message_id,
+        "conversationId": str(row.conversation_id),
+        "contactId": str(row.contact_id) if row.contact_id else None,
+        "contactName": row.contact_name,
+        "phoneNumber": row.phone_number,
+        "instanceName": row.instance_name,
+        "direction": row.direction,
+        "fromMe": row.direction == "outbound",
+        "text": row.content,
+        "kind": row.kind,
+        "status": row.status,
+        "at": iso(row.sent_at),
+    }
+
+
+def page(items: list[dict[str, Any]], next_cursor: str | None) -> Mapping[str, Any]:
+    return {"success": True, "items": items, "next_cursor": next_cursor}
+
+
+def iso(at: datetime | None) -> str | None:
+    """`2026-11-22T03:17:05.120Z`"""
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z") if at else None

@@ -1,0 +1,243 @@
+"""Who is calling: profiles, bearer tokens, passwords and login links.
+
+`core.web` asks it for each request, `scripts/ops.py` makes people and tokens with it.
+"""
+
+import secrets
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import jwt
+import structlog
+from sqlalchemy import CheckConstraint, Connection, DateTime, ForeignKey, Index, Text, func, select, text
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Mapped, mapped_column
+from werkzeug.security import check_password_hash, generate_password_hash
+
+from core.clock import Clock
+from core.crypto import fingerprint
+from core.db import Base, Transaction
+from core.errors import Conflict, Malformed, StorageUnavailable, Unauthenticated
+
+log = structlog.get_logger()
+KNOWN_FOR = timedelta(seconds=5)
+LINK_BYTES = 24
+NOBODYS_HASH = generate_password_hash("nobody", method="scrypt:16384:8:1")
+
+
+class Profile(Base):
+    __tablename__ = "profiles"
+    __table_args__ = (
+        CheckConstraint("role IN ('user', 'admin')", name="role"),
+        Index(
+            "uq_profiles_login",
+            text("lower(email)"),
+            unique=True,
+            postgresql_where=text("password_hash IS NOT NULL"),
+        ),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=func.gen_random_uuid())
+    email: Mapped[str | None] = mapped_column(Text)
+    name: Mapped[str | None] = mapped_column(Text)
+    role: Mapped[str] = mapped_column(Text, server_default="user")
+    organization_id: Mapped[str | None] = mapped_column(Text)
+    password_hash: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+
+class LoginLink(Base):
+    """A link that logs somebody in. `once` ends it with its first use."""
+
+    __tablename__ = "login_links"
+
+    token_hash: Mapped[bytes] = mapped_column(primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("profiles.id", ondelete="CASCADE"))
+    once: Mapped[bool] = mapped_column(server_default=text("true"))
+    expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Principal:
+    """Somebody who proved who they are."""
+
+    user_id: UUID
+    role: str = "user"
+    email: str | None = None
+    organization_id: str | None = None
+
+    @property
+    def is_admin(self) -> bool:
+        return self.role == "admin"
+
+
+def user_uuid(value: object) -> UUID:
+    """A user id as a UUID. Raises Malformed, so that no cast fails inside SQL."""
+    try:
+        return UUID(str(value))
+    except ValueError:
+        raise Malformed("The user id is not a UUID", code="INVALID_USER_ID") from None
+
+
+class Tokens:
+    """Bearer JWTs, HS256, as Supabase issues them."""
+
+    def __init__(self, secret: str, audience: str | None, clock: Clock) -> None:
+        self._secret, self._audience, self._clock = secret, audience, clock
+
+    def issue(self, principal: Principal, *, valid_for: timedelta) -> str:
+        now = self._clock.now()
+        claims = {"sub": str(principal.user_id), "role": principal.role, "iat": now, "exp": now + valid_for}
+        claims |= {"email": principal.email} if principal.email else {}
+        claims |= {"organization_id": principal.organization_id} if principal.organization_id else {}
+        claims |= {"aud": self._audience} if self._audience else {}
+        return jwt.encode(claims, self._secret, algorithm="HS256")
+
+    def verify(self, token: str) -> Principal:
+        """Who the token speaks for. Raises Unauthenticated for whatever is wrong with it."""
+        options: Any = {"require": ["sub", "exp"], "verify_aud": self._audience is not None}
+        try:
+            claims = jwt.decode(token, self._secret, ["HS256"], audience=self._audience, options=options)
+            return _principal(claims)
+        except (jwt.InvalidTokenError, Malformed):
+            raise Unauthenticated("The token is not valid") from None
+
+
+def _principal(claims: Mapping[str, Any]) -> Principal:
+    metadata = claims.get("app_metadata")
+    roles = (claims.get("role"), metadata.get("role") if isinstance(metadata, Mapping) else None)
+    return Principal(
+        user_id=user_uuid(claims["sub"]),
+        role="admin" if "admin" in roles else "user",
+        email=_text(claims.get("email")),
+        organization_id=_text(claims.get("organization_id")),
+    )
+
+
+def _text(value: object) -> str | None:
+    return value.replace("\0", "") or None if isinstance(value, str) else None
+
+
+class Access:
+    """Makes principals of credentials, and keeps a profile row for each of them."""
+
+    def __init__(self, transaction: Transaction, tokens: Tokens, clock: Clock) -> None:
+        self._transaction, self.tokens, self._clock = transaction, tokens, clock
+        self._known: dict[Principal, tuple[datetime, Principal]] = {}
+        self._lock = threading.Lock()
+
+    def by_bearer(self, token: str) -> Principal:
+        """The token's owner, an admin also where only our table says so. Raises Unauthenticated.
+
+        While the database is away the token alone decides.
+        """
+        claimed = self.tokens.verify(token)
+        now = self._clock.now()
+        seen_at, principal = self._known.get(claimed, (None, claimed))
+        if seen_at and now - seen_at < KNOWN_FOR:
+            return principal
+        try:
+            with self._transaction() as connection:
+                principal = remember(connection, claimed)
+        except StorageUnavailable:
+            return claimed
+        self._keep(claimed, now, principal)
+        return principal
+
+    def by_session(self, user_id: object) -> Principal:
+        """Who a session cookie of ours belongs to. Raises Unauthenticated when that profile is gone."""
+        with self._transaction() as connection:
+            if found := find_principal(connection, user_uuid(user_id)):
+                return found
+        raise Unauthenticated("The session has ended")
+
+    def by_password(self, email: str, password: str) -> Principal:
+        """Raises Unauthenticated, after the same work whether or not the address is known."""
+        query = select(Profile.id, Profile.password_hash).where(
+            func.lower(Profile.email) == email.lower(), Profile.password_hash.is_not(None)
+        )
+        with self._transaction() as connection:
+            row = connection.execute(query).first()
+        if not check_password_hash(row.password_hash if row else NOBODYS_HASH, password) or row is None:
+            raise Unauthenticated("Wrong e-mail or password")
+        return self.by_session(row.id)
+
+    def by_link(self, token: str) -> Principal:
+        """Raises Unauthenticated when the link is unknown, used up or too old."""
+        query = select(LoginLink).where(LoginLink.token_hash == fingerprint(token), LoginLink.expires_at > func.now())
+        with self._transaction() as connection:
+            link = connection.execute(query.with_for_update()).first()
+            if link and link.once:
+                connection.execute(text("DELETE FROM login_links WHERE token_hash = :it"), {"it": link.token_hash})
+        if not link:
+            raise Unauthenticated("The link has expired or was used already")
+        return self.by_session(link.user_id)
+
+    def _keep(self, claimed: Principal, now: datetime, principal: Principal) -> None:
+        with self._lock:
+            if len(self._known) > 10_000:
+                self._known.clear()
+            self._known[claimed] = (now, principal)
+
+
+def remember(connection: Connection, claimed: Principal) -> Principal:
+    """Make or refresh the profile of a token's owner; the caller's transaction."""
+    new = insert(Profile).values(
+        id=claimed.user_id, email=claimed.email, role=claimed.role, organization_id=claimed.organization_id
+    )
+    refreshed = {
+        "email": func.coalesce(new.excluded.email, Profile.email),
+        "organization_id": func.coalesce(new.excluded.organization_id, Profile.organization_id),
+        "updated_at": func.now(),
+    }
+    changed = (new.excluded.email.is_distinct_from(Profile.email) & new.excluded.email.is_not(None)) | (
+        new.excluded.organization_id.is_distinct_from(Profile.organization_id)
+        & new.excluded.organization_id.is_not(None)
+    )
+    # a login address of ours is not changed by a token: it is what its owner types
+    connection.execute(
+        new.on_conflict_do_update(
+            index_elements=[Profile.id], set_=refreshed, where=changed & Profile.password_hash.is_(None)
+        )
+    )
+    found = find_principal(connection, claimed.user_id)
+    return found if found and not claimed.is_admin else claimed
+
+
+def find_principal(connection: Connection, user_id: UUID) -> Principal | None:
+    row = connection.execute(
+        select(Profile.id, Profile.role, Profile.email, Profile.organization_id).where(Profile.id == user_id)
+    ).first()
+    return row and Principal(user_id=row.id, role=row.role, email=row.email, organization_id=row.organization_id)
+
+
+def create_person(
+    connection: Connection,
+    *,
+    email: str,
+    password: str | None = None,
+    role: str = "user",
+    name: str | None = None,
+) -> UUID:
+    """A profile that can log in here. Raises Conflict when the address is taken."""
+    hashed = generate_password_hash(password or secrets.token_urlsafe())
+    taken = select(Profile.id).where(func.lower(Profile.email) == email.lower(), Profile.password_hash.is_not(None))
+    if connection.execute(taken).first():
+        raise Conflict("Somebody with this e-mail exists already", code="EMAIL_TAKEN")
+    new = insert(Profile).values(id=uuid4(), email=email, name=name, role=role, password_hash=hashed)
+    return connection.execute(new.returning(Profile.id)).scalar_one()
+
+
+def make_link(connection: Connection, user_id: UUID, *, once: bool = True, valid_for: timedelta) -> str:
+    """The secret part of a fresh login link; only its hash is kept."""
+    token = secrets.token_urlsafe(LINK_BYTES)
+    until = func.now() + valid_for
+    connection.execute(
+        insert(LoginLink).values(token_hash=fingerprint(token), user_id=user_id, once=once, expires_at=until)
+    )
+    return token

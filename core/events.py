@@ -1,0 +1,78 @@
+"""Domain events: what happened, for the people it concerns. Written in the caller's transaction, read by `notify`.
+
+Each user has a stream of its own. Its ids rise by one without gaps: they come from the user's head row, which
+stays locked until the commit. So `record` is the transaction's last statement, and takes heads in user order.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, Connection, DateTime, ForeignKey, Index, Text, func, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from core.db import Base
+
+RECORD = text("""
+WITH fresh AS (
+    SELECT * FROM unnest(CAST(:users AS uuid[]), CAST(:types AS text[]), CAST(:data AS text[]))
+        WITH ORDINALITY AS f (user_id, type, data, n)
+), heads AS (
+    INSERT INTO feed_heads (user_id, last_id)
+    SELECT user_id, count(*) FROM fresh GROUP BY user_id ORDER BY user_id
+    ON CONFLICT (user_id) DO UPDATE SET last_id = feed_heads.last_id + excluded.last_id
+    RETURNING user_id, last_id
+)
+INSERT INTO feed (user_id, id, type, data)
+SELECT user_id,
+       last_id - count(*) OVER (PARTITION BY user_id) + row_number() OVER (PARTITION BY user_id ORDER BY n),
+       type, CAST(data AS jsonb)
+FROM fresh JOIN heads USING (user_id)
+""")
+
+
+class FeedHead(Base):
+    __tablename__ = "feed_heads"
+    __table_args__ = {"postgresql_with": {"fillfactor": 70}}  # noqa: RUF012 — SQLAlchemy's own convention
+
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("profiles.id", ondelete="CASCADE"), primary_key=True)
+    last_id: Mapped[int] = mapped_column(BigInteger)
+
+
+class FeedRow(Base):
+    __tablename__ = "feed"
+    __table_args__ = (Index("ix_feed_at", "at"),)
+
+    # no foreign key: it would cost every event a look-up, and retention takes the rows of the gone
+    user_id: Mapped[UUID] = mapped_column(primary_key=True)
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    type: Mapped[str] = mapped_column(Text)
+    data: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+
+@dataclass(frozen=True, kw_only=True)
+class DomainEvent:
+    """`type` and `data` as design and docs/live.md name them; `data` is JSON of plain values."""
+
+    user_id: UUID
+    type: str
+    data: Mapping[str, Any]
+
+
+def record(connection: Connection, events: Sequence[DomainEvent]) -> None:
+    """Append the events to their users' streams. The last statement of the caller's transaction."""
+    if not events:
+        return
+    connection.execute(
+        RECORD,
+        {
+            "users": [event.user_id for event in events],
+            "types": [event.type for event in events],
+            "data": [json.dumps(event.data) for event in events],
+        },
+    )

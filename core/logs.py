@@ -1,0 +1,76 @@
+"""Logs: one JSON object a line with a stable `action`; secrets, phone numbers and message texts never.
+
+`configure` is called once by each program. Packages use `structlog.get_logger()` and bind ids.
+"""
+
+import logging
+import re
+import sys
+from collections.abc import Mapping, MutableMapping
+from logging.handlers import WatchedFileHandler
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+HIDDEN = "[hidden]"
+SECRET_NAMES = frozenset({
+    "apikey", "api_key", "token", "instancetoken", "authorization", "cookie", "set-cookie", "jwt", "jwt_key", "ticket",
+    "password", "secret", "destination", "base64", "code", "pairingcode", "qr", "qrcode", "qr_code", "text", "content",
+    "message", "body",
+})  # fmt: skip
+_BEARER = re.compile(r"(?i)\b(bearer\s+|zt_|whk_|eyJ)[\w.~+/=-]{8,}")
+_PATH_TOKEN = re.compile(r"(/(?:api/webhook/t|login)/)[^\s/?\"']+")
+_USERINFO = re.compile(r"(\w+://)[^\s/@]+@")
+_PHONE = re.compile(r"(?<![\w-])(\d{4})\d{3,7}(\d{4})(?=@|(?![\w-]))")
+
+
+def redact_text(text: str) -> str:
+    """Hide bearers, tokens in paths, passwords in URLs; mask phone numbers to `5511*****9999`."""
+    text = _BEARER.sub(HIDDEN, text)
+    text = _PATH_TOKEN.sub(rf"\1{HIDDEN}", text)
+    text = _USERINFO.sub(rf"\1{HIDDEN}@", text)
+    return _PHONE.sub(r"\1*****\2", text)
+
+
+def redact(value: Any) -> Any:
+    """The same value without what must not be logged, at any depth."""
+    if isinstance(value, str):
+        return redact_text(value)
+    if isinstance(value, Mapping):
+        return {k: HIDDEN if str(k).lower() in SECRET_NAMES else redact(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [redact(item) for item in value]
+    return HIDDEN if isinstance(value, bytes) else value
+
+
+def _redacted(_: Any, __: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+    action = event.pop("event", "")
+    return {"action": redact_text(str(action)), **redact(dict(event))}
+
+
+def configure(level: str = "INFO", file: Path | None = None) -> None:
+    """Send every log line of the process, libraries' too, through one redacting JSON formatter."""
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        _redacted,
+    ]
+    structlog.configure(
+        processors=[*shared[:-1], structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    render = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, _redacted]
+    formatter = structlog.stdlib.ProcessorFormatter(
+        processors=[*render, structlog.processors.JSONRenderer(ensure_ascii=False)],
+        foreign_pre_chain=shared[:-1],
+    )
+    handler = WatchedFileHandler(file) if file else logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    logging.basicConfig(handlers=[handler], level=level, force=True)
+    logging.getLogger("apscheduler").setLevel(logging.WARNING)

@@ -1,0 +1,308 @@
+"""What the operator decided, read once from the environment and checked before anything starts.
+
+`Settings.from_env()` is called by `bootstrap` and by the scripts; a wrong value raises `ConfigError`, which
+names the variable and never its value. Every secret may also come from a file (`NAME_FILE`). Outside
+production, secrets nobody gave are made once and kept in the data folder (mode 600).
+"""
+
+import difflib
+import os
+import secrets
+import tempfile
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, Self
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from core.dburl import normalized_url
+
+SECRETS = (
+    "EVOLUTION_API_KEY",
+    "WEBHOOK_SECRET",
+    "SECRET_KEY",
+    "APP_ENCRYPTION_KEY",
+    "AUTH_JWT_SECRET",
+    "DATABASE_URL",
+)
+REQUIRED_IN_PRODUCTION = ("SECRET_KEY", "APP_ENCRYPTION_KEY", "AUTH_JWT_SECRET")
+FERNET_KEY_BYTES = 32
+WEAK_BELOW = 32  # characters: 256 bits of hex is 64, of base64 43; shorter ones are somebody's password
+ALIASES = {"APP_ENV": ("NODE_ENV", "FLASK_ENV")}
+
+
+class ConfigError(Exception):
+    """The environment cannot be used as it is. `str()` has one line a problem."""
+
+
+class Gateway(NamedTuple):
+    """Where the Evolution server answers and the key it wants."""
+
+    url: str
+    key: str
+    is_sandbox: bool
+
+
+def _wrong(message: str) -> PydanticCustomError:
+    return PydanticCustomError("setting", message)
+
+
+def _base_url(value: str) -> str:
+    """An http(s) URL without user, query or fragment; a trailing slash is cut."""
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError:
+        raise _wrong("is not a URL") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise _wrong("must look like http://host:port")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise _wrong("must not carry a user, a query or a fragment")
+    return value.rstrip("/")
+
+
+def _listed(value: Any) -> Any:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+BaseUrl = Annotated[str, BeforeValidator(_base_url)]
+Listed = Annotated[list[str], NoDecode, BeforeValidator(_listed)]
+Millis = Annotated[int, Field(ge=1)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Settings(BaseSettings):
+    """One field a variable (upper case). Bounds and defaults stand here and, in words, in docs/operations.md."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+
+    app_env: str = "development"
+    host: str = "127.0.0.1"
+    port: Port = 8000
+    zelador_data_dir: Path = Path("/var/lib/zelador") if os.geteuid() == 0 else Path("var")
+    database_url: SecretStr | None = None
+    db_statement_timeout_ms: Millis = 15_000
+    evolution_api_url: BaseUrl | None = None
+    evolution_api_key: SecretStr | None = None
+    webhook_url: BaseUrl | None = None
+    webhook_secret: Annotated[list[SecretStr], NoDecode, BeforeValidator(_listed)] = []
+    frontend_url: BaseUrl | None = None
+    cors_allowed_origins: Listed = []
+    trusted_proxies: Listed = []
+    secret_key: SecretStr | None = None
+    app_encryption_key: SecretStr | None = None
+    auth_jwt_secret: SecretStr | None = None
+    auth_jwt_audience: str | None = None
+    max_body_bytes: Annotated[int, Field(ge=1024, le=256 * 1024 * 1024)] = 32 * 1024 * 1024
+    event_retention_days: Annotated[int, Field(ge=1, le=3650)] = 7
+    feed_retention_days: Annotated[int, Field(ge=1, le=3650)] = 7
+    qr_ttl_seconds: Annotated[int, Field(ge=5, le=600)] = 45
+    retry_max_attempts: Annotated[int, Field(ge=1, le=10)] = 3
+    retry_initial_delay_ms: Millis = 1_000
+    retry_max_delay_ms: Millis = 30_000
+    breaker_failure_threshold: Annotated[int, Field(ge=1)] = 5
+    breaker_window_ms: Millis = 60_000
+    breaker_open_ms: Millis = 30_000
+    health_check_interval_ms: Annotated[int, Field(ge=1_000)] = 60_000
+    health_check_timeout_ms: Annotated[int, Field(ge=100)] = 10_000
+    health_alert_threshold: Annotated[int, Field(ge=1)] = 2
+    health_max_consecutive_failures: Annotated[int, Field(ge=1)] = 3
+    auto_reconnect: bool = True
+    reconnect_max_attempts: Annotated[int, Field(ge=1)] = 5
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_file: Path | None = None
+    sandbox_port: Port = 8081
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """Read, check and complete the settings. Raises ConfigError; may write new secrets to the data folder."""
+        values = _from_files(dict(os.environ if environ is None else environ))
+        try:
+            settings = cls(**_known(values))
+        except ValidationError as error:
+            raise ConfigError(_explain(error)) from None
+        return settings if settings.is_production else settings._with_made_secrets()
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: Any, init_settings: Any, env_settings: Any, dotenv_settings: Any, file_secret_settings: Any
+    ) -> tuple[Any, ...]:
+        """Only what `from_env` hands over: it has read the files and the aliases already."""
+        return (init_settings,)
+
+    @property
+    def is_production(self) -> bool:
+        return self.app_env == "production"
+
+    @property
+    def gateway(self) -> Gateway | None:
+        """The Evolution server to use; the sandbox where none is named outside production; else None."""
+        key = self.evolution_api_key.get_secret_value() if self.evolution_api_key else ""
+        if self.evolution_api_url:
+            return Gateway(self.evolution_api_url, key, is_sandbox=False)
+        if self.is_production:
+            return None
+        return Gateway(f"http://127.0.0.1:{self.sandbox_port}", key, is_sandbox=True)
+
+    @property
+    def webhook_base(self) -> str:
+        """The public base that gateways post to."""
+        return self.webhook_url or f"http://{'127.0.0.1' if self.host == '0.0.0.0' else self.host}:{self.port}"  # noqa: S104
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """Origins of pages that may open our sockets, beside the page's own host."""
+        return frozenset([*self.cors_allowed_origins, *([self.frontend_url] if self.frontend_url else [])])
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _trimmed(cls, value: Any) -> Any:
+        return value.strip() if isinstance(value, str) else value
+
+    @field_validator("database_url")
+    @classmethod
+    def _postgres(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
+        try:
+            return SecretStr(normalized_url(value.get_secret_value()))
+        except ValueError as error:
+            raise _wrong(str(error)) from None
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: list[str]) -> list[str]:
+        try:
+            return [str(ip_network(network)) for network in value]
+        except ValueError:
+            raise _wrong("must be a comma list of networks such as 10.0.0.0/8") from None
+
+    @field_validator("app_encryption_key")
+    @classmethod
+    def _fernet(cls, value: SecretStr | None) -> SecretStr | None:
+        try:
+            keys = value.get_secret_value().split(",") if value else []
+            if any(len(urlsafe_b64decode(key)) != FERNET_KEY_BYTES for key in keys):
+                raise ValueError
+        except ValueError:
+            raise _wrong("must be a comma list of Fernet keys (44 characters each)") from None
+        return value
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        problems = [*self._odd_together(), *(self._unfit_for_production() if self.is_production else [])]
+        if problems:
+            raise _wrong("\n".join(problems))
+        return self
+
+    def _odd_together(self) -> list[str]:
+        odd = []
+        if self.health_alert_threshold > self.health_max_consecutive_failures:
+            odd.append("HEALTH_ALERT_THRESHOLD: must not be above HEALTH_MAX_CONSECUTIVE_FAILURES")
+        if self.health_check_timeout_ms > self.health_check_interval_ms:
+            odd.append("HEALTH_CHECK_TIMEOUT_MS: must not be above HEALTH_CHECK_INTERVAL_MS")
+        if self.evolution_api_url and not self.webhook_url and not _is_loopback(self.evolution_api_url):
+            odd.append("WEBHOOK_URL: must say how a gateway on another host reaches this server")
+        if self.evolution_api_url and not self.evolution_api_key:
+            odd.append("EVOLUTION_API_KEY: missing, EVOLUTION_API_URL is set")
+        return odd
+
+    def _unfit_for_production(self) -> list[str]:
+        values = {name: getattr(self, name.lower()) for name in REQUIRED_IN_PRODUCTION}
+        unfit = [f"{name}: missing" for name, value in values.items() if value is None]
+        given = [(name, value) for name, value in values.items() if value is not None]
+        given += [("WEBHOOK_SECRET", value) for value in self.webhook_secret]
+        unfit += [f"{name}: weak" for name, value in given if len(value.get_secret_value()) < WEAK_BELOW]
+        if self.webhook_url and not self.webhook_url.startswith("https://"):
+            unfit.append("WEBHOOK_URL: must be https in production")
+        if unfit:
+            unfit.append("(production takes secrets of 32 characters or more; WEBHOOK_SECRET may stay unset)")
+        return unfit
+
+    def _with_made_secrets(self) -> Self:
+        """Complete what nobody gave with secrets of this data folder, made once."""
+        makers = dict.fromkeys(("SECRET_KEY", "AUTH_JWT_SECRET", "EVOLUTION_API_KEY"), secrets.token_urlsafe)
+        made = {name: kept_secret(self.zelador_data_dir, name, make) for name, make in makers.items()
+                if getattr(self, name.lower()) is None}  # fmt: skip
+        if self.app_encryption_key is None:
+            made["APP_ENCRYPTION_KEY"] = kept_secret(
+                self.zelador_data_dir,
+                "APP_ENCRYPTION_KEY",
+                lambda: urlsafe_b64encode(os.urandom(FERNET_KEY_BYTES)).decode(),
+            )
+        return self.model_copy(update={name.lower(): SecretStr(value) for name, value in made.items()})
+
+
+def kept_secret(data_dir: Path, name: str, make: Callable[[], str]) -> str:
+    """The data folder's secret of that name; made on first use. Raises ConfigError when it cannot be kept."""
+    path = data_dir / "secrets" / name.lower()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not path.exists():
+            _write_once(path, str(make()))
+        return path.read_text().strip()
+    except OSError as error:
+        raise ConfigError(f"ZELADOR_DATA_DIR: cannot be written ({error.strerror})") from None
+
+
+def _write_once(path: Path, value: str) -> None:
+    """Linked into place whole: of two processes that start at once, both end with the first one's secret."""
+    with tempfile.NamedTemporaryFile("w", dir=path.parent) as fresh:  # mode 600 by itself
+        fresh.write(value)
+        fresh.flush()
+        with suppress(FileExistsError):
+            os.link(fresh.name, path)
+
+
+def _read_secret(path: Path, variable: str) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError as error:
+        raise ConfigError(f"{variable}: the file cannot be read ({error.strerror})") from None
+
+
+def _from_files(environ: dict[str, str]) -> dict[str, str]:
+    """Put the contents of each NAME_FILE in the place of NAME."""
+    for name in SECRETS:
+        if path := environ.get(f"{name}_FILE"):
+            if environ.get(name):
+                raise ConfigError(f"{name}: given twice, {name}_FILE is set too")
+            environ[name] = _read_secret(Path(path), f"{name}_FILE")
+    for name, others in ALIASES.items():
+        for other in others:
+            environ.setdefault(name, environ.get(other, ""))
+    return environ
+
+
+def _known(environ: Mapping[str, str]) -> dict[str, Any]:
+    return {field: environ[field.upper()] for field in Settings.model_fields if environ.get(field.upper())}
+
+
+def _explain(error: ValidationError) -> str:
+    """Each problem as `NAME: what is wrong`; pydantic's own text is kept, the input never."""
+    lines = []
+    for problem in error.errors(include_input=False, include_url=False):
+        name = str(problem["loc"][0]).upper() if problem["loc"] else ""
+        lines.append(f"{name}: {problem['msg']}" if name else problem["msg"])
+    return "\n".join(lines)
+
+
+def misspelt(environ: Mapping[str, str]) -> list[str]:
+    """Hints about variables that look like ours and are not: `EVOLUTION_API_KY: did you mean …?`"""
+    ours = {name.upper() for name in Settings.model_fields} | {f"{name}_FILE" for name in SECRETS}
+    hints = []
+    for name in sorted(set(environ) - ours):
+        close = difflib.get_close_matches(name, ours, n=1, cutoff=0.9)
+        hints += [f"{name}: did you mean {close[0]}?"] if close else []
+    return hints
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")

@@ -1,0 +1,109 @@
+// The page of one WhatsApp: what the socket and the API say, as one state, drawn anew with every change.
+import { live } from "./live.js";
+
+const texts = JSON.parse(document.getElementById("texts").textContent);
+const at = (id) => document.getElementById(id);
+const state = { status: null, phone: null, qr: null, expiresAt: null, problem: null, busy: false, live: false };
+
+const reduce = {
+  snapshot: (data) => ({ status: data.status, phone: data.phoneNumber }),
+  status: (data) => ({ status: data.status }),
+  qrcode: (data) => ({ status: "qr_pending", qr: data.qrCode, expiresAt: data.expiresAt, problem: null }),
+  connected: (data) => ({ status: "connected", phone: data.phoneNumber, qr: null, problem: null }),
+  disconnected: (data) => ({ qr: null, problem: texts[data.reason] || texts.connection_lost }),
+};
+
+function change(part) {
+  Object.assign(state, part);
+  draw();
+}
+
+function draw() {
+  const { status, qr } = state;
+  at("status").textContent = texts[status] || "…";
+  at("status").dataset.status = status || "";
+  at("live").textContent = state.live ? texts.live : texts.offline;
+  at("live").dataset.live = state.live ? "yes" : "no";
+  show("phone", status === "connected" && state.phone, state.phone ? `+${state.phone}` : "");
+  show("problem", state.problem && status !== "connected", state.problem);
+  show("qr-box", status === "qr_pending" || (status === "connecting" && state.busy));
+  show("qr", qr && secondsLeft() > 0);
+  if (qr) at("qr").src = qr;
+  show("connect", status && status !== "connected" && !(status === "qr_pending" && qr && secondsLeft() > 0));
+  at("connect").disabled = state.busy;
+  at("countdown").textContent = countdown();
+}
+
+function show(id, visible, text) {
+  at(id).hidden = !visible;
+  if (text !== undefined) at(id).textContent = text || "";
+}
+
+function secondsLeft() {
+  return state.expiresAt ? Math.ceil((new Date(state.expiresAt) - Date.now()) / 1000) : 0;
+}
+
+function countdown() {
+  if (!state.qr) return texts.waiting;
+  return secondsLeft() > 0 ? texts.expires.replace("{seconds}", secondsLeft()) : texts.expired;
+}
+
+async function ask(path, options = {}) {
+  const headers = { "X-CSRFToken": document.querySelector('meta[name="csrf-token"]').content };
+  const answer = await fetch(path, { ...options, headers });
+  const body = await answer.json();
+  if (!answer.ok) throw new Error(body.message);
+  return body;
+}
+
+async function connect() {
+  change({ busy: true, problem: null });
+  try {
+    const body = await ask("/api/whatsapp/connect", { method: "POST" });
+    change({ status: body.status });
+    if (body.qrCode) change({ qr: body.qrCode, expiresAt: body.expiresAt });
+  } catch (error) {
+    change({ problem: error.message });
+  } finally {
+    change({ busy: false });
+  }
+}
+
+function addMessage(message, atTop) {
+  if (document.querySelector(`[data-message="${CSS.escape(message.messageId)}"]`)) return;
+  const item = document.createElement("li");
+  item.dataset.message = message.messageId;
+  const from = document.createElement("span");
+  from.className = "from";
+  from.textContent = message.fromMe ? texts.you : message.contactName || message.from || message.phoneNumber || "";
+  const time = document.createElement("time");
+  time.dateTime = message.at;
+  time.textContent = new Date(message.at).toLocaleString(document.documentElement.lang, { timeStyle: "short", dateStyle: "short" });
+  const text = document.createElement("p");
+  text.textContent = message.text;
+  item.append(from, time, text);
+  at("messages")[atTop ? "prepend" : "append"](item);
+  at("no-messages").hidden = true;
+}
+
+async function loadMessages() {
+  const page = await ask("/api/messages?limit=50");
+  page.items.forEach((message) => addMessage(message, false));
+}
+
+async function loadQueue() {
+  const stats = await ask("/api/admin/queue-stats");
+  document.querySelectorAll("[data-queue]").forEach((place) => (place.textContent = stats[place.dataset.queue]));
+}
+
+live((frame) => {
+  if (frame.type === "message") addMessage(frame.data, true);
+  else if (reduce[frame.type]) change(reduce[frame.type](frame.data));
+  if (frame.type === "snapshot") loadMessages();
+}, (isLive) => change({ live: isLive }));
+at("connect").addEventListener("click", connect);
+setInterval(draw, 500);
+if (at("queue")) {
+  loadQueue();
+  setInterval(loadQueue, 5000);
+}

@@ -1,0 +1,66 @@
+"""gunicorn's settings for the web role. The one place that knows gevent."""
+
+import os
+import resource
+import signal
+import threading
+import time
+
+bind = f"{os.environ.get('HOST') or '127.0.0.1'}:{os.environ.get('PORT') or '8000'}"
+worker_class = "gevent"
+workers = 1
+worker_connections = 12_000
+backlog = 2048
+graceful_timeout = 15
+timeout = 60
+keepalive = 75  # gateways reuse their connections
+control_socket_disable = True
+accesslog = None  # paths carry tokens; what matters is logged by the product itself
+loglevel = "warning"
+limit_request_line = 8190
+forwarded_allow_ips = ""
+
+
+def on_starting(server):
+    """Raise the descriptor limit: each socket of a browser is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = worker_connections + 1000
+    if hard == resource.RLIM_INFINITY or hard >= wanted > soft:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+
+
+def when_ready(server):
+    """End with the supervisor: its pipe reaches EOF when it is gone, however it went."""
+    if fd := os.environ.get("ZELADOR_PARENT_FD"):
+        threading.Thread(target=_end_with_parent, args=(int(fd),), daemon=True).start()
+
+
+def _end_with_parent(fd):
+    os.read(fd, 1)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def post_worker_init(worker):
+    """Let sockets go cleanly: gevent's worker would wait for them until graceful_timeout."""
+    threading.Thread(target=_drain, args=(worker,), daemon=True).start()
+
+
+def _drain(worker):
+    while worker.alive:
+        time.sleep(0.2)
+    import wsgi
+
+    wsgi.system.hub.stop()
+
+
+def worker_exit(server, worker):
+    import wsgi
+
+    wsgi.system.stop()
+
+
+def child_exit(server, worker):
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        from prometheus_client import multiprocess
+
+        multiprocess.mark_process_dead(worker.pid)

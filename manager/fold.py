@@ -1,0 +1,85 @@
+"""Connection and pairing reports → what changes, and what people hear of it. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+from core.events import DomainEvent
+from manager.lifecycle import InstanceRecord, Standing, Status, connection_reported, pairing_reported
+from manager.pictures import data_url
+from manager.providers.port import ConnectionReported, PairingReported
+
+Report = ConnectionReported | PairingReported
+REASONS = {401: "logged_out", 402: "banned", 403: "banned", 406: "banned", 405: "outdated", 408: "timed_out",
+           411: "logged_out", 428: "qr_limit", 440: "replaced", 500: "bad_session", 503: "unavailable",
+           515: "restart"}  # fmt: skip
+NEEDS_USER = frozenset({401, 402, 403, 406, 411, 428, 440})
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstanceChanges:
+    changed: tuple[InstanceRecord, ...]
+    events: tuple[DomainEvent, ...]
+
+
+def fold(state: Mapping[str, InstanceRecord], reports: Sequence[Report], ttl: timedelta) -> InstanceChanges:
+    """Take the reports in, one after the other; events tell every step that people would have seen."""
+    records = dict(state)
+    events: list[DomainEvent] = []
+    for report in reports:
+        record = records[report.instance]
+        after = _advance(record.standing, report, ttl)
+        events += told(record, after)
+        records[report.instance] = replace(record, standing=after, status=after.status)
+    changed = [record for name, record in records.items() if record != state[name]]
+    return InstanceChanges(changed=tuple(changed), events=tuple(events))
+
+
+def told(record: InstanceRecord, after: Standing) -> list[DomainEvent]:
+    """What the instance's user hears of a change of standing; nothing where nobody is bound to it."""
+    if record.user_id is None:
+        return []
+    before, name = record.standing, record.name
+    found: list[tuple[str, dict[str, Any]]] = []
+    if after.pairing and after.pairing != before.pairing:
+        found += _pairing_events(after)
+    if after.status is not before.status:
+        found.append(("status", {"status": after.status, "previous": before.status}))
+        if after.status is Status.CONNECTED:
+            found.append(("connected", {"phoneNumber": after.phone, "profileName": after.profile_name}))
+        if after.status is Status.DISCONNECTED:
+            found.append(("disconnected", reason_of(after)))
+    return [DomainEvent(user_id=record.user_id, type=kind, data={"instanceName": name, **data}) for kind, data in found]
+
+
+def reason_of(standing: Standing) -> dict[str, Any]:
+    """`{"reason":"logged_out","reasonCode":401,"needsUser":true}`; unknown codes are a `connection_lost`."""
+    code = standing.reason
+    word = REASONS.get(code, "connection_lost") if code else "connection_lost"
+    return {"reason": word, "reasonCode": code, "needsUser": code in NEEDS_USER}
+
+
+def _advance(before: Standing, report: Report, ttl: timedelta) -> Standing:
+    if isinstance(report, ConnectionReported):
+        return connection_reported(before, report)
+    return pairing_reported(before, report, ttl)
+
+
+def _pairing_events(after: Standing) -> list[tuple[str, dict[str, Any]]]:
+    pairing, expires_at = after.pairing, after.pairing_expires_at
+    until = expires_at.isoformat().replace("+00:00", "Z") if expires_at else None
+    found: list[tuple[str, dict[str, Any]]] = []
+    if pairing and pairing.qr:
+        shown = {"qrCode": data_url(pairing.qr), "qr": pairing.qr, "status": "waiting_qr", "expiresAt": until}
+        found.append(("qrcode", shown))
+    if pairing and pairing.pairing_code:
+        code = pairing.pairing_code
+        shown = {"pairingCode": code, "pairingCodeFormatted": formatted(code), "expiresAt": until}
+        found.append(("pairing_code", shown))
+    return found
+
+
+def formatted(code: str) -> str:
+    """`K3ZT9QWB` → `K3ZT-9QWB`, as phones show it."""
+    return f"{code[:4]}-{code[4:]}"

@@ -1,0 +1,58 @@
+"""One hand on an instance at a time: whoever changes the gateway's state holds its lease.
+
+Across processes and hosts, by the database's clock. A process that dies lets go when its time is over.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from uuid import uuid4
+
+from sqlalchemy import DateTime, Text, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from core.db import Base, Transaction
+from core.errors import Conflict
+
+HOLD = timedelta(seconds=105)  # a call's deadline of 90 s, and 15 s more
+WAIT_S = 30.0
+LOOK_EVERY_S = 0.15
+TAKE = text("""
+INSERT INTO instance_leases AS held (instance_name, holder, until) VALUES (:name, :holder, now() + :hold)
+ON CONFLICT (instance_name) DO UPDATE SET holder = excluded.holder, until = excluded.until WHERE held.until < now()
+""")
+DROP = text("DELETE FROM instance_leases WHERE instance_name = :name AND holder = :holder")
+
+
+class InstanceLease(Base):
+    __tablename__ = "instance_leases"
+
+    instance_name: Mapped[str] = mapped_column(Text, primary_key=True)
+    holder: Mapped[str] = mapped_column(Text)
+    until: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+
+class Leases:
+    def __init__(self, transaction: Transaction, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._transaction, self._sleep = transaction, sleep
+
+    @contextlib.contextmanager
+    def hold(self, name: str) -> Iterator[None]:
+        """Wait for the instance, at most 30 s, and hold it. Raises Conflict, StorageUnavailable."""
+        holder = uuid4().hex
+        for _ in range(int(WAIT_S / LOOK_EVERY_S)):
+            if self._take(name, holder):
+                break
+            self._sleep(LOOK_EVERY_S)
+        else:
+            raise Conflict("Another operation on this instance is still running", code="OPERATION_IN_PROGRESS")
+        try:
+            yield
+        finally:
+            with self._transaction() as connection:
+                connection.execute(DROP, {"name": name, "holder": holder})
+
+    def _take(self, name: str, holder: str) -> bool:
+        with self._transaction() as connection:
+            return connection.execute(TAKE, {"name": name, "holder": holder, "hold": HOLD}).rowcount == 1

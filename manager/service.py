@@ -1,0 +1,180 @@
+"""WhatsAppManager: each user has exactly one instance `user_<id>`, and can connect it.
+
+Called by the API and by live sockets. Talks to the gateway through a guarded provider, never inside a
+transaction. The row is written before the gateway hears of the instance: its first webhook is on its way
+before `create` has answered, and must find its key here.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from uuid import UUID
+
+import structlog
+from sqlalchemy import Connection
+
+from core import events
+from core.clock import Clock
+from core.crypto import Vault
+from core.db import Transaction
+from core.errors import InstanceUnknown, NameInUse, NotConfigured, StorageUnavailable
+from manager import store
+from manager.fold import told
+from manager.keys import keys_of
+from manager.leases import Leases
+from manager.lifecycle import InstanceRecord, Standing, Status, pairing_shown, seen
+from manager.providers.port import Hook, Provider, Snapshot, State
+
+log = structlog.get_logger()
+FRESH_FOR = timedelta(seconds=5)  # a code with less time left is not worth showing
+LOOK_EVERY_S = 0.2
+
+
+def instance_name_for(user_id: UUID) -> str:
+    return f"user_{user_id}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Connecting:
+    """What a click on "Conectar WhatsApp" led to."""
+
+    record: InstanceRecord
+    already_connected: bool = False
+
+
+class WhatsAppManager:
+    """`provider` is None where no gateway is configured. `rung` is told the users whose feed has grown."""
+
+    def __init__(
+        self,
+        transaction: Transaction,
+        provider: Provider | None,
+        vault: Vault,
+        leases: Leases,
+        clock: Clock,
+        *,
+        webhook_base: str,
+        qr_ttl: timedelta,
+        rung: Callable[[list[str]], None],
+        sleep: Callable[[float], None] = time.sleep,
+        wait_s: float = 8.0,
+    ) -> None:
+        self._transaction, self._provider, self._vault, self._leases = transaction, provider, vault, leases
+        self._clock, self._webhook_base, self._qr_ttl, self._rung = clock, webhook_base, qr_ttl, rung
+        self._sleep, self._wait_s = sleep, wait_s
+
+    def find_user_instance(self, user_id: UUID) -> InstanceRecord | None:
+        with self._transaction() as connection:
+            return store.find_by_user(connection, user_id)
+
+    def ensure_user_instance(self, user_id: UUID, organization_id: str | None = None) -> InstanceRecord:
+        """The user's instance, made when there is none. Safe to repeat, also at the same time."""
+        found = self.find_user_instance(user_id)
+        return found or self.create_user_instance(user_id, organization_id)
+
+    def create_user_instance(self, user_id: UUID, organization_id: str | None = None) -> InstanceRecord:
+        """Make the user's instance here and on the gateway; one that exists already is kept.
+
+        Raises NotConfigured, ProviderError, Conflict, StorageUnavailable.
+        """
+        provider = self._configured()
+        with self._leases.hold(instance_name_for(user_id)):
+            return self._create(provider, user_id, organization_id)
+
+    def connect_user_whatsapp(self, user_id: UUID, organization_id: str | None = None) -> Connecting:
+        """Bring the user's WhatsApp towards "connected": to a QR where a phone has to scan one.
+
+        Clicks at the same time make one call; the others get what it brought. Without a code in the answer,
+        it comes by the live channel. Raises NotConfigured, ProviderError, Conflict, StorageUnavailable.
+        """
+        provider = self._configured()
+        with self._leases.hold(instance_name_for(user_id)):
+            record = self._create(provider, user_id, organization_id)
+            if record.status is Status.CONNECTED and provider.state(record.name).state is State.CONNECTED:
+                return Connecting(record=record, already_connected=True)
+            if self._is_fresh(record.standing):
+                return Connecting(record=record)
+            record = self._show(record, self._connect(provider, record))
+        return Connecting(record=self._awaited(record))
+
+    def _configured(self) -> Provider:
+        if self._provider is None:
+            raise NotConfigured("WhatsApp is not configured", missing=["EVOLUTION_API_URL", "EVOLUTION_API_KEY"])
+        return self._provider
+
+    def _create(self, provider: Provider, user_id: UUID, organization_id: str | None) -> InstanceRecord:
+        """Under the lease."""
+        with self._transaction() as connection:
+            name = instance_name_for(user_id)
+            is_new = store.insert_if_new(connection, name=name, user_id=user_id, organization_id=organization_id)
+            record = store.lock_by_user(connection, user_id)
+            hook = self._hook(connection, record)
+        if is_new:
+            log.info("instance_created", instance=record.name)
+            self._create_upstream(provider, record.name, hook)
+        return record
+
+    def _create_upstream(self, provider: Provider, name: str, hook: Hook) -> None:
+        try:
+            provider.create(name, hook)
+        except NameInUse:
+            log.info("instance_adopted", instance=name)
+            provider.set_hook(name, hook)
+
+    def _connect(self, provider: Provider, record: InstanceRecord) -> Snapshot:
+        try:
+            return provider.connect(record.name)
+        except InstanceUnknown:
+            log.info("instance_made_again", instance=record.name)
+            with self._transaction() as connection:
+                hook = self._hook(connection, record)
+            self._create_upstream(provider, record.name, hook)
+            return provider.connect(record.name)
+
+    def _show(self, record: InstanceRecord, snapshot: Snapshot) -> InstanceRecord:
+        """Keep and tell what the gateway's answer brought."""
+        if snapshot.state is State.CONNECTED:
+            return self._change(record.user_id, lambda before: seen(before, State.CONNECTED, self._clock.now()))
+        expires_at = self._clock.now() + self._qr_ttl
+
+        def shown(before: Standing) -> Standing:
+            waiting = before if before.state is State.CONNECTED else replace(before, state=State.CONNECTING)
+            return pairing_shown(waiting, snapshot.pairing, expires_at) if snapshot.pairing else waiting
+
+        return self._change(record.user_id, shown)
+
+    def _change(self, user_id: UUID | None, change: Callable[[Standing], Standing]) -> InstanceRecord:
+        if user_id is None:
+            raise StorageUnavailable("The instance has lost its user")
+        with self._transaction() as connection:
+            before = store.lock_by_user(connection, user_id)
+            after = change(before.standing)
+            record = replace(before, standing=after, status=after.status)
+            store.save(connection, [record])
+            happened = told(before, after)
+            events.record(connection, happened)
+        self._told(happened)
+        return record
+
+    def _awaited(self, record: InstanceRecord) -> InstanceRecord:
+        """Give the webhook a few seconds to bring a code that the gateway's answer did not have yet."""
+        tries = int(self._wait_s / LOOK_EVERY_S)
+        while record.status is Status.CONNECTING and record.user_id and tries > 0:
+            self._sleep(LOOK_EVERY_S)
+            record = self.find_user_instance(record.user_id) or record
+            tries -= 1
+        return record
+
+    def _is_fresh(self, standing: Standing) -> bool:
+        until = standing.pairing_expires_at
+        return standing.pairing is not None and until is not None and until > self._clock.now() + FRESH_FOR
+
+    def _hook(self, connection: Connection, record: InstanceRecord) -> Hook:
+        keys = keys_of(connection, self._vault, record.id)
+        url = f"{self._webhook_base}/api/webhook/user/{record.user_id}"
+        return Hook(url=url, token=keys.token, jwt_key=keys.jwt_key)
+
+    def _told(self, happened: Sequence[events.DomainEvent]) -> None:
+        if happened:
+            self._rung(sorted({str(event.user_id) for event in happened}))

@@ -1,0 +1,110 @@
+"""Instances as rows: read, lock, save. Functions of a connection; the caller's transaction.
+
+Rows never leave: everybody else gets the frozen `InstanceRecord` of manager.lifecycle.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from uuid import UUID
+
+from sqlalchemy import Connection, RowMapping, select, text
+from sqlalchemy.dialects.postgresql import insert
+
+from core.errors import NotFound
+from manager.lifecycle import InstanceRecord, Standing, Status
+from manager.providers.port import Pairing, State
+from manager.tables import Instance
+
+SAVE = text("""
+UPDATE whatsapp_instances AS kept SET
+    status = new.status, is_connected = new.status = 'connected', phone_number = new.phone, qr_code = new.qr,
+    state = new.state, state_at = new.state_at, reason = new.reason, pairing_at = new.pairing_at,
+    pairing_code = new.pairing_code, qr_expires_at = new.expires_at, retired_qr = new.retired_qr,
+    profile_name = new.profile_name,
+    last_connected_at = new.connected_at, updated_at = now()
+FROM unnest(
+    CAST(:ids AS uuid[]), CAST(:statuses AS text[]), CAST(:phones AS text[]), CAST(:qrs AS text[]),
+    CAST(:states AS text[]), CAST(:states_at AS timestamptz[]), CAST(:reasons AS integer[]),
+    CAST(:pairings_at AS timestamptz[]), CAST(:codes AS text[]), CAST(:expire_at AS timestamptz[]),
+    CAST(:retired AS text[]), CAST(:profile_names AS text[]), CAST(:connected_at AS timestamptz[])
+) AS new (id, status, phone, qr, state, state_at, reason, pairing_at, pairing_code, expires_at, retired_qr,
+          profile_name, connected_at)
+WHERE kept.id = new.id
+""")
+
+
+def find_by_user(connection: Connection, user_id: UUID) -> InstanceRecord | None:
+    return _one(connection.execute(select(Instance.__table__).where(Instance.user_id == user_id)).mappings())
+
+
+def lock_by_user(connection: Connection, user_id: UUID) -> InstanceRecord:
+    """Raises NotFound."""
+    query = select(Instance.__table__).where(Instance.user_id == user_id).with_for_update()
+    if found := _one(connection.execute(query).mappings()):
+        return found
+    raise NotFound("This user has no WhatsApp instance", code="INSTANCE_NOT_FOUND")
+
+
+def named(connection: Connection, names: Collection[str], *, lock: bool = False) -> dict[str, InstanceRecord]:
+    """The instances of these names; with `lock` held until the commit, taken in the order of names."""
+    query = select(Instance.__table__).where(Instance.instance_name.in_(names)).order_by(Instance.instance_name)
+    rows = connection.execute(query.with_for_update() if lock else query).mappings()
+    return {row["instance_name"]: record_of(row) for row in rows}
+
+
+def insert_if_new(connection: Connection, *, name: str, user_id: UUID, organization_id: str | None) -> bool:
+    """False where the user, or the name, has an instance already."""
+    new = insert(Instance).values(instance_name=name, user_id=user_id, organization_id=organization_id)
+    return connection.execute(new.on_conflict_do_nothing().returning(Instance.id)).first() is not None
+
+
+def save(connection: Connection, changed: Sequence[InstanceRecord]) -> None:
+    """Write the standings of these instances, all in one statement."""
+    if not changed:
+        return
+    standings = [record.standing for record in changed]
+    pairings = [standing.pairing or Pairing() for standing in standings]
+    columns: Mapping[str, Iterable[object]] = {
+        "ids": (record.id for record in changed),
+        "statuses": (standing.status.value for standing in standings),
+        "phones": (standing.phone for standing in standings),
+        "qrs": (pairing.qr for pairing in pairings),
+        "states": (standing.state.value for standing in standings),
+        "states_at": (standing.state_at for standing in standings),
+        "reasons": (standing.reason for standing in standings),
+        "pairings_at": (standing.pairing_at for standing in standings),
+        "codes": (pairing.pairing_code for pairing in pairings),
+        "expire_at": (standing.pairing_expires_at for standing in standings),
+        "retired": (standing.retired_qr for standing in standings),
+        "profile_names": (standing.profile_name for standing in standings),
+        "connected_at": (standing.connected_at for standing in standings),
+    }
+    connection.execute(SAVE, {name: list(values) for name, values in columns.items()})
+
+
+def record_of(row: RowMapping) -> InstanceRecord:
+    pairing = Pairing(qr=row["qr_code"], pairing_code=row["pairing_code"])
+    standing = Standing(
+        state=State(row["state"]),
+        state_at=row["state_at"],
+        reason=row["reason"],
+        phone=row["phone_number"],
+        profile_name=row["profile_name"],
+        pairing=None if pairing == Pairing() else pairing,
+        pairing_at=row["pairing_at"],
+        pairing_expires_at=row["qr_expires_at"],
+        retired_qr=row["retired_qr"],
+        connected_at=row["last_connected_at"],
+    )
+    return InstanceRecord(
+        id=row["id"],
+        name=row["instance_name"],
+        user_id=row["user_id"],
+        organization_id=row["organization_id"],
+        status=Status(row["status"] or "disconnected"),
+        standing=standing,
+        updated_at=row["updated_at"],
+    )
+
+
+def _one(rows: Iterable[RowMapping]) -> InstanceRecord | None:
+    return next((record_of(row) for row in rows), None)

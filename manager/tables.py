@@ -1,0 +1,61 @@
+"""The instances and their keys. Written by `manager` alone; column and index names of the seed are kept."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, DateTime, ForeignKey, Index, Integer, LargeBinary, Text, func, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from core.db import Base
+
+
+class Instance(Base):
+    """One WhatsApp connection. `status` is our word for what two reports say together (manager.lifecycle).
+
+    `state`, `state_at`: the newest connection report and the sender's time of it; `pairing_at`: the newest
+    QR's. They are clocks of the gateway's host and are only ever compared with each other.
+    """
+
+    __tablename__ = "whatsapp_instances"
+    __table_args__ = (
+        Index("idx_whatsapp_instances_user_id", "user_id"),
+        Index("idx_whatsapp_instances_user_unique", "user_id", unique=True),
+        Index("idx_whatsapp_instances_instance_name", "instance_name"),
+        Index("uq_whatsapp_instances_instance_name", "instance_name", unique=True),
+        CheckConstraint("status IN ('disconnected', 'connecting', 'qr_pending', 'connected')", name="status"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=func.gen_random_uuid())
+    instance_name: Mapped[str] = mapped_column(Text)
+    user_id: Mapped[UUID | None] = mapped_column(ForeignKey("profiles.id", ondelete="CASCADE"))
+    organization_id: Mapped[str | None] = mapped_column(Text)
+    status: Mapped[str | None] = mapped_column(Text, server_default="disconnected")
+    is_connected: Mapped[bool | None] = mapped_column(server_default=text("false"))
+    phone_number: Mapped[str | None] = mapped_column(Text)
+    qr_code: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    updated_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    provider: Mapped[str] = mapped_column(Text, server_default="evolution")
+    state: Mapped[str] = mapped_column(Text, server_default="disconnected")
+    state_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    reason: Mapped[int | None] = mapped_column(Integer)
+    pairing_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    pairing_code: Mapped[str | None] = mapped_column(Text)
+    qr_expires_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    retired_qr: Mapped[str | None] = mapped_column(Text)
+    profile_name: Mapped[str | None] = mapped_column(Text)
+    last_connected_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+
+class WebhookKey(Base):
+    """What an instance's gateway proves itself with. The hash finds the token; the sealed text is sent again
+    whenever the webhook has to be set anew."""
+
+    __tablename__ = "webhook_keys"
+    __table_args__ = (Index("uq_webhook_keys_token_hash", "token_hash", unique=True),)
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, server_default=func.gen_random_uuid())
+    instance_id: Mapped[UUID] = mapped_column(ForeignKey("whatsapp_instances.id", ondelete="CASCADE"), index=True)
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary)
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())

@@ -1,0 +1,63 @@
+"""The feed, read: rows past a cursor. Functions of a connection; the caller's transaction."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+AFTER = text("""
+SELECT feed.user_id, feed.id, feed.type, feed.data, feed.at
+FROM unnest(CAST(:users AS uuid[]), CAST(:cursors AS bigint[])) AS wanted (user_id, cursor)
+CROSS JOIN LATERAL (
+    SELECT * FROM feed WHERE feed.user_id = wanted.user_id AND feed.id > wanted.cursor ORDER BY feed.id LIMIT :most
+) AS feed
+ORDER BY feed.user_id, feed.id
+""")
+HEAD = text("""
+SELECT coalesce((SELECT last_id FROM feed_heads WHERE user_id = :user), 0) AS head,
+       (SELECT min(id) FROM feed WHERE user_id = :user) AS oldest
+""")
+PRUNE = text("""
+DELETE FROM feed WHERE (user_id, id) IN (SELECT user_id, id FROM feed WHERE at < now() - :age LIMIT :most)
+""")
+MOST = 500  # rows a user and look; the rest comes with the next look
+PRUNED_AT_ONCE = 5_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeedEvent:
+    user_id: UUID
+    id: int
+    type: str
+    data: Mapping[str, Any]
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stream:
+    """Where a user's stream stands: the last id given out, and the oldest row still there (None: no row)."""
+
+    head: int
+    oldest: int | None
+
+    def holds(self, since: int) -> bool:
+        """Is everything after `since` still there?"""
+        return since <= self.head and (since == self.head or (self.oldest is not None and self.oldest <= since + 1))
+
+
+def events_after(connection: Connection, cursors: Mapping[UUID, int]) -> Sequence[FeedEvent]:
+    rows = connection.execute(AFTER, {"users": list(cursors), "cursors": list(cursors.values()), "most": MOST})
+    return [FeedEvent(user_id=row.user_id, id=row.id, type=row.type, data=row.data, at=row.at) for row in rows]
+
+
+def stream(connection: Connection, user_id: UUID) -> Stream:
+    row = connection.execute(HEAD, {"user": user_id}).one()
+    return Stream(head=row.head, oldest=row.oldest)
+
+
+def prune(connection: Connection, age: timedelta) -> int:
+    """Drop one batch of events older than `age`; who was away longer gets a reset. Rows dropped."""
+    return connection.execute(PRUNE, {"age": age, "most": PRUNED_AT_ONCE}).rowcount

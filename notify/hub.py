@@ -1,0 +1,136 @@
+"""The hub: one reader of the feed for all sockets of a process.
+
+It reads the rows past each user's cursor when somebody rings, and once a second anyhow, encodes each event
+once and puts it into the mailboxes of that user's sockets. A mailbox that is full closes its socket: the
+client comes back and says what it saw last.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import structlog
+
+from core.db import Transaction
+from core.errors import StorageUnavailable
+from core.wake import ALL
+from notify import feed, frames
+
+log = structlog.get_logger()
+MAILBOX = 256  # frames
+POLL_S = 1.0
+
+
+@dataclass(eq=False, kw_only=True)
+class Subscriber:
+    """One socket's mailbox of encoded frames. `wake` is called when something was put in.
+
+    `overflowed`: something did not fit, the socket has to go.
+    """
+
+    user_id: UUID
+    cursor: int
+    wake: Callable[[], None]
+    mailbox: deque[str] = field(default_factory=deque)
+    overflowed: bool = False
+
+    def put(self, frame: str) -> None:
+        if len(self.mailbox) < MAILBOX:
+            self.mailbox.append(frame)
+        else:
+            self.overflowed = True
+        self.wake()
+
+
+class Hub:
+    """`start` opens its thread; `rang` may be called from any."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+        self._subscribers: dict[UUID, list[Subscriber]] = {}
+        self._cursors: dict[UUID, int] = {}
+        self._topics: set[str] = set()
+        self._lock = threading.Lock()
+        self._rung, self._stopping = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run, name="hub", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Let every socket go (they close with 1012) and end the reader."""
+        self._stopping.set()
+        self._rung.set()
+        with self._lock:
+            everybody = [subscriber for group in self._subscribers.values() for subscriber in group]
+        for subscriber in everybody:
+            subscriber.wake()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
+
+    @property
+    def stopping(self) -> bool:
+        return self._stopping.is_set()
+
+    def rang(self, topics: set[str]) -> None:
+        """Somebody wrote to the feeds of these users (`*`: of anybody)."""
+        with self._lock:
+            self._topics |= topics
+        self._rung.set()
+
+    def join(self, user_id: UUID, since: int, wake: Callable[[], None]) -> Subscriber:
+        """Receive the user's events after `since`, each once, in order."""
+        subscriber = Subscriber(user_id=user_id, cursor=since, wake=wake)
+        with self._lock:
+            self._subscribers.setdefault(user_id, []).append(subscriber)
+            self._cursors[user_id] = min(since, self._cursors.get(user_id, since))
+        self.rang({str(user_id)})
+        return subscriber
+
+    def leave(self, subscriber: Subscriber) -> None:
+        with self._lock:
+            group = self._subscribers.get(subscriber.user_id, [])
+            if subscriber in group:
+                group.remove(subscriber)
+            if not group:
+                self._subscribers.pop(subscriber.user_id, None)
+                self._cursors.pop(subscriber.user_id, None)
+
+    def look(self, topics: set[str]) -> int:
+        """Read once what is new for those who listen here. Returns how many events were handed out."""
+        with self._lock:
+            wanted = {user: cursor for user, cursor in self._cursors.items() if ALL in topics or str(user) in topics}
+        if not wanted:
+            return 0
+        with self._transaction() as connection:
+            events = feed.events_after(connection, wanted)
+        for event in events:
+            self._hand_out(event)
+        if len(events) >= feed.MOST:
+            self.rang({str(event.user_id) for event in events})
+        return len(events)
+
+    def _hand_out(self, event: feed.FeedEvent) -> None:
+        frame = frames.event(event)
+        with self._lock:
+            for subscriber in self._subscribers.get(event.user_id, ()):
+                if subscriber.cursor < event.id:
+                    subscriber.cursor = event.id
+                    subscriber.put(frame)
+            if event.user_id in self._cursors:
+                lowest = min((s.cursor for s in self._subscribers[event.user_id]), default=event.id)
+                self._cursors[event.user_id] = lowest
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            rung = self._rung.wait(POLL_S)
+            self._rung.clear()
+            with self._lock:
+                topics, self._topics = self._topics, set()
+            try:
+                self.look(topics if rung else {ALL})
+            except StorageUnavailable:
+                log.warning("hub_waits")
+                self._stopping.wait(POLL_S)

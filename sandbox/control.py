@@ -1,0 +1,102 @@
+"""The routes under /sandbox/: playing the phone, breaking connections, starting over; JSON, no key.
+
+They are for programs and people on this machine: a browser page from elsewhere is refused.
+"""
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from flask import Blueprint, Response, request
+
+from sandbox import numbers
+from sandbox.chat import Chat
+from sandbox.errors import ControlError
+from sandbox.guards import read_body
+from sandbox.phone import FINAL, SILENTLY_REPAIRED, Phones
+from sandbox.routes import answer
+from sandbox.state import Instance, World
+
+DEFAULT_PROFILE = "Loja Teste"
+MESSAGES_AT_ONCE = 1_000
+REASONS = SILENTLY_REPAIRED | FINAL.keys()
+
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+def make_control(world: World, phones: Phones, chat: Chat, reset: Callable[[], None]) -> Blueprint:
+    """`reset` forgets all instances, planned steps, deliveries and the log."""
+    blueprint = Blueprint("control", __name__, url_prefix="/sandbox")
+    blueprint.before_request(require_local)
+
+    @blueprint.post("/phones/scan")
+    def scan() -> Response:
+        body = read_body()
+        instance = _instance(world, body)
+        name = _optional_text({"profile_name": DEFAULT_PROFILE, **body}, "profile_name")
+        phone = phones.scan(instance, _number(body, "phone") if body.get("phone") else None, name)
+        return answer({"instance": instance.name, "phone": phone, "profile_name": name})
+
+    @blueprint.post("/phones/message")
+    def message() -> Response:
+        body = read_body()
+        instance, count = _instance(world, body), body.get("count", 1)
+        sender, text = _number(body, "from"), _text(body, "text", blank=True)
+        name = _optional_text(body, "push_name")
+        if not isinstance(count, int) or not 1 <= count <= MESSAGES_AT_ONCE:
+            raise ControlError(400, f"count must be a number from 1 to {MESSAGES_AT_ONCE}")
+        sent = [chat.receive(instance, sender, text, name) for _ in range(count)]
+        return answer({"instance": instance.name, "ids": sent})
+
+    @blueprint.post("/reset")
+    def forget() -> Response:
+        reset()
+        return answer({"status": "reset"})
+
+    @blueprint.post("/instances/<name>/drop")
+    def drop(name: str) -> Response:
+        body = read_body()
+        instance, reason = _instance(world, {"instance": name}), body.get("reason")
+        if not isinstance(reason, int) or reason not in REASONS:
+            raise ControlError(400, f"reason must be one of {sorted(REASONS)}")
+        phones.drop(instance, reason, silent=body.get("silent") is True)
+        return answer({"instance": name, "state": instance.live.state})
+
+    return blueprint
+
+
+def require_local() -> None:
+    """Another site's script may reach a loopback port; its Host or Origin gives it away."""
+    origin = request.headers.get("Origin")
+    asked = {urlsplit(f"//{request.host}").hostname, urlsplit(origin).hostname if origin else "localhost"}
+    if not asked <= _LOOPBACK:
+        raise ControlError(403, "the control routes answer this machine only")
+    if request.method == "POST" and request.content_length and not request.is_json:
+        raise ControlError(400, "the body must be application/json")
+
+
+def _instance(world: World, body: dict[str, Any]) -> Instance:
+    name = _text(body, "instance")
+    found = world.find(name)
+    if found is None:
+        raise ControlError(404, f'there is no instance "{name}"')
+    return found
+
+
+def _text(body: dict[str, Any], field: str, *, blank: bool = False) -> str:
+    value = body.get(field)
+    if not isinstance(value, str) or not (value or blank):
+        raise ControlError(400, f'"{field}" must be a text')
+    return value
+
+
+def _optional_text(body: dict[str, Any], field: str) -> str | None:
+    return None if body.get(field) is None else _text(body, field, blank=True)
+
+
+def _number(body: dict[str, Any], field: str) -> str:
+    number = _text(body, field)
+    jid = numbers.jid_of(number)
+    if jid.endswith("@g.us") or not numbers.is_on_whatsapp(jid):
+        raise ControlError(400, f'"{field}" is not a phone number that WhatsApp knows')
+    return number

@@ -1,0 +1,228 @@
+"""`ops.py serve`: one process a role, restarted when it dies, ended together.
+
+The supervisor knows nothing of WhatsApp; it stays small. Each child holds the reading end of a pipe: when the
+supervisor is gone, however it went, the pipe ends and the children end by themselves.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from core.postgres import EmbeddedPostgres
+from core.settings import Settings
+
+ROOT = Path(__file__).resolve().parent.parent
+READY_S = 30.0
+STOP_S = 18.0  # of the 25 promised; PostgreSQL needs the rest
+LOOK_EVERY_S = 0.2
+SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
+STABLE_S = 30.0
+UNAVAILABLE, TRY_LATER = 69, 75
+
+
+class CannotStart(Exception):
+    def __init__(self, line: str, code: int = UNAVAILABLE) -> None:
+        super().__init__(line)
+        self.code = code
+
+
+@dataclass
+class Child:
+    """A role's process, and how long to wait before it is started again."""
+
+    name: str
+    command: list[str]
+    process: subprocess.Popen[bytes] | None = None
+    wait_s: float = SHORTEST_WAIT_S
+    started_at: float = field(default=0.0)
+    start_at: float = field(default=0.0)
+
+
+class Supervisor:
+    def __init__(self, settings: Settings, roles: tuple[str, ...]) -> None:
+        self._settings, self._roles = settings, roles
+        self._data_dir = settings.zelador_data_dir.resolve()
+        self._environ = {**os.environ, "PYTHONUNBUFFERED": "1", "ZELADOR_DATA_DIR": str(self._data_dir)}
+        self._environ |= {"HOST": settings.host, "PORT": str(settings.port)}
+        self._stopping = threading.Event()
+        self._children: list[Child] = []
+        self._postgres: EmbeddedPostgres | None = None
+
+    def run(self) -> int:
+        """Until told to stop; the exit code."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda *_: self._stopping.set())
+        try:
+            self._start()
+            while not self._stopping.wait(LOOK_EVERY_S):
+                for child in self._children:
+                    self._look_after(child)
+            return 0
+        except CannotStart as error:
+            print(error, file=sys.stderr)
+            return error.code
+        finally:
+            self._stop()
+
+    def _start(self) -> None:
+        self._lock()
+        self._check_ports()
+        if self._settings.database_url is None:
+            self._postgres = EmbeddedPostgres(self._data_dir)
+            self._postgres.attach()
+            print(f"postgres  {self._data_dir / 'postgres'}")
+        links = self._prepare()
+        self._share_metrics()
+        self._inherit_pipe()
+        self._children = self._planned()
+        for child in self._children:
+            self._launch(child)
+            print(f"{child.name:<9} pid {child.process.pid if child.process else '-'}")
+        self._announce(links)
+
+    def _announce(self, links: dict[str, str]) -> None:
+        """Say where everything is, once it answers; `ready …` is the last line."""
+        base = f"http://{self._settings.host}:{self._settings.port}"
+        gateway = self._settings.gateway
+        if gateway and gateway.is_sandbox:
+            self._wait_for(f"{gateway.url}/")
+            print(f"sandbox   {gateway.url}/sandbox/")
+        if "web" in self._roles:
+            self._wait_for(f"{base}/readyz")
+            for name, link in links.items():
+                print(f"login     {base}/login/{link}  ({name})")
+        print(f"ready {base}", flush=True)
+
+    def _lock(self) -> None:
+        """One product a data folder. The lock goes with this process, however it ends."""
+        try:
+            self._data_dir.mkdir(parents=True, exist_ok=True)
+            self._lock_file = open(self._data_dir / "serve.lock", "w")  # noqa: SIM115 — held while we live
+        except OSError as error:
+            raise CannotStart(f"The data folder {self._data_dir} cannot be written: {error.strerror}") from None
+        try:
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise CannotStart(f"Zelador runs already on {self._data_dir}", TRY_LATER) from None
+
+    def _check_ports(self) -> None:
+        wanted = [("PORT", self._settings.host, self._settings.port)] if "web" in self._roles else []
+        gateway = self._settings.gateway
+        if gateway and gateway.is_sandbox:
+            wanted.append(("SANDBOX_PORT", "127.0.0.1", self._settings.sandbox_port))
+        for name, host, port in wanted:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            with socket.socket(family) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind((host, port))
+                except OSError as error:
+                    raise CannotStart(f"{name}: {host}:{port} cannot be used: {error.strerror}") from None
+
+    def _prepare(self) -> dict[str, str]:
+        """Migrations and demo people, in a process of their own: the supervisor need not carry their libraries."""
+        done = subprocess.run(_ops("prepare"), env=self._environ, capture_output=True, text=True, check=False)
+        if done.returncode:
+            lines = done.stderr.strip().splitlines() or ["The database could not be prepared"]
+            raise CannotStart(lines[-1], done.returncode)
+        links: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
+        return links
+
+    def _share_metrics(self) -> None:
+        folder = self._data_dir / "metrics"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        self._environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+
+    def _inherit_pipe(self) -> None:
+        self._pipe, self._held = os.pipe()
+        os.set_inheritable(self._pipe, True)
+        self._environ["ZELADOR_PARENT_FD"] = self._environ["SANDBOX_PARENT_FD"] = str(self._pipe)
+
+    def _planned(self) -> list[Child]:
+        commands = {
+            "web": [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "gunicorn.conf.py"), "wsgi:app"],
+            "worker": _ops("worker"),
+            "monitor": _ops("monitor"),
+        }
+        planned = [Child(role, commands[role]) for role in self._roles]
+        gateway = self._settings.gateway
+        if gateway and gateway.is_sandbox:
+            self._environ |= {"SANDBOX_KEY": gateway.key, "SANDBOX_PORT": str(self._settings.sandbox_port)}
+            self._environ["SANDBOX_DATA_DIR"] = str(self._data_dir / "sandbox")
+            planned.insert(0, Child("sandbox", [sys.executable, "-m", "sandbox"]))
+        return planned
+
+    def _launch(self, child: Child) -> None:
+        quiet = subprocess.DEVNULL if child.name == "sandbox" else None
+        child.process = subprocess.Popen(
+            child.command, cwd=ROOT, env=self._environ, pass_fds=(self._pipe,), stdin=subprocess.DEVNULL, stdout=quiet
+        )
+        child.started_at = time.monotonic()
+
+    def _look_after(self, child: Child) -> None:
+        """Start it again when it has died: soon at first, later and later when it keeps dying."""
+        now = time.monotonic()
+        if child.process is not None:
+            if child.process.poll() is None:
+                return
+            code, child.process = child.process.returncode, None
+            child.wait_s = SHORTEST_WAIT_S if now - child.started_at > STABLE_S else child.wait_s
+            print(f"{child.name} ended with {code}, again in {child.wait_s:g} s", file=sys.stderr)
+            child.start_at = now + child.wait_s
+            child.wait_s = min(child.wait_s * 2, LONGEST_WAIT_S)
+        elif now >= child.start_at:
+            self._launch(child)
+
+    def _wait_for(self, url: str) -> None:
+        until = time.monotonic() + READY_S
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        while time.monotonic() < until and not self._stopping.is_set():
+            try:
+                with opener.open(url, timeout=2):
+                    return
+            except (urllib.error.URLError, OSError):
+                self._stopping.wait(LOOK_EVERY_S)
+            for child in self._children:
+                self._look_after(child)
+        if not self._stopping.is_set():
+            raise CannotStart(f"{url} does not answer")
+
+    def _stop(self) -> None:
+        """End the children, the stubborn by force, then the database."""
+        alive = [child.process for child in self._children if child.process and child.process.poll() is None]
+        for process in alive:
+            process.send_signal(signal.SIGTERM)
+        until = time.monotonic() + STOP_S
+        for process in alive:
+            try:
+                process.wait(max(0.1, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        if self._postgres:
+            self._postgres.detach(stop=True)
+
+
+def on_end(end: Callable[[], object]) -> None:
+    """In a child: call `end` at SIGTERM, at Ctrl-C, and when the supervisor is gone."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: end())
+    if fd := os.environ.get("ZELADOR_PARENT_FD"):
+        threading.Thread(target=lambda: (os.read(int(fd), 1), end()), daemon=True).start()
+
+
+def _ops(*arguments: str) -> list[str]:
+    return [sys.executable, str(ROOT / "scripts" / "ops.py"), *arguments]

@@ -1,0 +1,28 @@
+"""What becomes of an event that failed: again, after a while, or parked. Pure."""
+
+import traceback
+from datetime import timedelta
+from pathlib import PurePath
+
+from core.errors import AppError
+
+TRIES = 5
+
+
+def again_in(error: Exception, attempts: int) -> timedelta | None:
+    """How long the lane rests before the next try: 1, 2, 4, 8 s; None parks the event.
+
+    Only errors that say so (`retryable`) may pass by themselves: a fold that fails will fail again, and must
+    not hold up the events behind it.
+    """
+    if not (isinstance(error, AppError) and error.retryable) or attempts + 1 >= TRIES:
+        return None
+    return timedelta(seconds=2.0**attempts)
+
+
+def reason(error: Exception) -> str:
+    """The error's kind and where it happened; not its message, which may quote what people wrote."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {PurePath(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    code = f" {error.code}" if isinstance(error, AppError) else ""
+    return f"{type(error).__name__}{code}{place}"

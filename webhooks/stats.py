@@ -1,0 +1,59 @@
+"""How the inbox stands, for operators and metrics; and what is thrown away when its time is over."""
+
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+STATS = text("""
+SELECT (SELECT count(*) FROM inbox) AS pending,
+       (SELECT extract(epoch FROM now() - received_at) FROM webhook_events
+        WHERE id = (SELECT min(id) FROM inbox)) AS oldest_age_s,
+       (SELECT count(*) FROM inbox JOIN lanes USING (lane) WHERE lease_until > now()) AS processing,
+       (SELECT coalesce(sum(finished), 0) FROM lanes) AS processed_total,
+       (SELECT count(*) FROM set_aside WHERE state = 'parked') AS parked,
+       (SELECT count(*) FROM set_aside WHERE state = 'waiting') AS waiting,
+       (SELECT count(*) FROM set_aside WHERE state = 'quarantined') AS quarantined
+""")
+PRUNE = text("""
+DELETE FROM webhook_events WHERE id IN (
+    SELECT id FROM webhook_events AS old
+    WHERE received_at < now() - :age
+      AND NOT EXISTS (SELECT FROM inbox WHERE inbox.id = old.id)
+      AND NOT EXISTS (SELECT FROM set_aside WHERE event_id = old.id)
+    LIMIT :most
+)
+""")
+PRUNE_ASIDE = text("DELETE FROM set_aside WHERE at < now() - :age")
+ASIDE_KEPT = timedelta(days=30)
+PRUNED_AT_ONCE = 5_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueStats:
+    """Counts of deliveries; `oldest_age_s` in seconds, None with nothing pending."""
+
+    pending: int
+    oldest_age_s: float | None
+    processing: int
+    parked: int
+    waiting: int
+    quarantined: int
+    processed_total: int
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def queue_stats(connection: Connection) -> QueueStats:
+    row = connection.execute(STATS).one()
+    age = None if row.oldest_age_s is None else round(float(row.oldest_age_s), 3)
+    counts = {name: int(value) for name, value in row._mapping.items() if name != "oldest_age_s"}
+    return QueueStats(oldest_age_s=age, **counts)
+
+
+def prune(connection: Connection, age: timedelta) -> int:
+    """Drop one batch of finished deliveries older than `age`; what is unfinished or set aside stays. Rows dropped."""
+    connection.execute(PRUNE_ASIDE, {"age": max(age, ASIDE_KEPT)})
+    return connection.execute(PRUNE, {"age": age, "most": PRUNED_AT_ONCE}).rowcount
