@@ -253,6 +253,7 @@ def _add_routes(app: "Flask", system: System, guard: "Guard", csrf: "CSRFProtect
     import monitor.routes
     import notify.sockets
     from api.paging import Cursors
+    from conversations.service import Conversations
 
     settings, clock, manager, transaction = system.settings, system.clock, system.manager, system.transaction
 
@@ -272,7 +273,8 @@ def _add_routes(app: "Flask", system: System, guard: "Guard", csrf: "CSRFProtect
     )
     notify.sockets.install(app, lines)
     app.register_blueprint(api.whatsapp.make_blueprint(manager, guard, clock))
-    app.register_blueprint(api.messages.make_blueprint(transaction, guard, Cursors(_secret(settings.secret_key))))
+    cursors = Cursors(_secret(settings.secret_key))
+    app.register_blueprint(api.messages.make_blueprint(Conversations(transaction), guard, cursors))
     app.register_blueprint(api.admin.make_blueprint(queue_stats, guard, production=settings.is_production))
     app.register_blueprint(
         monitor.routes.make_blueprint(clock, guard, ask_database, lambda: system.breaker.state, queue_stats)

@@ -12,6 +12,9 @@ import pytest
 from sqlalchemy import Engine, text
 from werkzeug.serving import make_server
 
+import conversations.tables  # noqa: F401 — all tables, so that the cleaning knows them
+import manager.tables  # noqa: F401
+import webhooks.tables  # noqa: F401
 from bootstrap import System, build, build_app
 from core import migrate
 from core.access import Principal, user_uuid
