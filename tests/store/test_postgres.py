@@ -36,21 +36,47 @@ server.detach()
 Start = Callable[..., EmbeddedPostgres]
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Path]:
+@contextmanager
+def open_folder(otherwise: Path) -> Iterator[Path]:
     """A folder that root's server user can enter, which pytest's own is not."""
     if not ROOT:
-        yield tmp_path
+        yield otherwise
         return
     folder = Path(tempfile.mkdtemp(prefix="zelador-test-"))
     folder.chmod(0o711)
-    yield folder
-    shutil.rmtree(folder)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Path]:
+    with open_folder(tmp_path) as folder:
+        yield folder
 
 
 @pytest.fixture
 def data(place: Path) -> Path:
     return place / "data"
+
+
+@pytest.fixture(scope="module")
+def used(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A data folder with a database in it, for tests that leave it as they found it: an initdb is slow."""
+    with open_folder(tmp_path_factory.mktemp("used")) as folder:
+        server = EmbeddedPostgres(folder / "data", options=QUICK)
+        server.attach()
+        server.detach()
+        yield folder / "data"
+
+
+@pytest.fixture
+def far(used: Path) -> Iterator[Path]:
+    """The same with a path too long for a socket. Ask for it before `server`."""
+    folder = used.rename(used.parent / ("long" * 30))
+    yield folder
+    folder.rename(used)
 
 
 @pytest.fixture
@@ -130,68 +156,68 @@ def test_a_new_folder_becomes_a_private_database(data: Path, server: Start) -> N
     assert mode(data) & 0o067 == 0
 
 
-def test_attaching_twice_and_leaving_twice_do_no_harm(data: Path, server: Start) -> None:
-    once = server()
+def test_attaching_twice_and_leaving_twice_do_no_harm(used: Path, server: Start) -> None:
+    once = server(used)
     assert once.attach() == once.attach()
     once.detach()
-    assert not runs(data)
+    assert not runs(used)
     once.detach()
     assert ask(once.attach(), "SELECT 1") == 1
 
 
-def test_the_last_one_to_leave_stops_the_server(data: Path, server: Start) -> None:
-    first = server()
+def test_the_last_one_to_leave_stops_the_server(used: Path, server: Start) -> None:
+    first = server(used)
     url = first.attach()
-    with other_program(data) as program:
+    with other_program(used) as program:
         assert program.stdout is not None
         assert program.stdout.readline().strip() == url
-        pid = server_pid(data)
+        pid = server_pid(used)
         first.detach()
-        assert server_pid(data) == pid
+        assert server_pid(used) == pid
         assert ask(url, "SELECT 1") == 1
         program.communicate(timeout=GUARD_S)
     assert program.returncode == 0
-    assert not runs(data)
+    assert not runs(used)
 
 
-def test_one_who_insists_stops_it_for_everybody(data: Path, server: Start) -> None:
-    first, second = server(), server()
+def test_one_who_insists_stops_it_for_everybody(used: Path, server: Start) -> None:
+    first, second = server(used), server(used)
     first.attach()
     second.attach()
     first.detach(stop=True)
-    assert not runs(data)
+    assert not runs(used)
     assert ask(second.attach(), "SELECT 1") == 1
 
 
-def test_a_killed_program_leaves_a_server_that_is_found_again(data: Path, server: Start) -> None:
-    with other_program(data) as program:
+def test_a_killed_program_leaves_a_server_that_is_found_again(used: Path, server: Start) -> None:
+    with other_program(used) as program:
         assert program.stdout is not None
         url = program.stdout.readline().strip()
         order(url, "CREATE TABLE kept AS SELECT 7 AS n")
-        pid = server_pid(data)
+        pid = server_pid(used)
         program.kill()
         program.wait(GUARD_S)
         assert os.getsid(pid) == pid  # nor does the terminal's Ctrl-C reach it
-    heir = server()
+    heir = server(used)
     assert ask(heir.attach(), "SELECT n FROM kept") == 7
-    assert server_pid(data) == pid
+    assert server_pid(used) == pid
     heir.detach()  # the killed one's lock is gone: this is the last to leave
-    assert not runs(data)
+    assert not runs(used)
 
 
-def test_a_killed_server_is_started_again(data: Path, server: Start) -> None:
-    holder = server()
-    order(holder.attach(), "CREATE TABLE kept AS SELECT 7 AS n")
-    os.kill(server_pid(data), signal.SIGKILL)
-    assert ask(holder.attach(), "SELECT n FROM kept") == 7
+def test_a_killed_server_is_started_again(used: Path, server: Start) -> None:
+    holder = server(used)
+    order(holder.attach(), "CREATE TABLE recovered AS SELECT 7 AS n")
+    os.kill(server_pid(used), signal.SIGKILL)
+    assert ask(holder.attach(), "SELECT n FROM recovered") == 7
 
 
-def test_a_pid_file_left_by_a_crash_does_not_prevent_a_start(data: Path, server: Start) -> None:
-    holder = server()
+def test_a_pid_file_left_by_a_crash_does_not_prevent_a_start(used: Path, server: Start) -> None:
+    holder = server(used)
     sockets = socket_folder(holder.attach())
-    notes = [data / "postgres/postmaster.pid", sockets / ".s.PGSQL.5432.lock"]
+    notes = [used / "postgres/postmaster.pid", sockets / ".s.PGSQL.5432.lock"]
     texts = [note.read_text() for note in notes]
-    owner = (data / "postgres").stat().st_uid
+    owner = (used / "postgres").stat().st_uid
     # Of the server's own user: only such a process is taken for a running server.
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE, user=owner if ROOT else None) as stranger:
         renumbered = [re.sub(r"^\d+", str(stranger.pid), text) for text in texts]
@@ -207,12 +233,13 @@ def test_a_pid_file_left_by_a_crash_does_not_prevent_a_start(data: Path, server:
         stranger.communicate(timeout=GUARD_S)
 
 
-def test_another_major_version_is_refused(data: Path, server: Start) -> None:
-    holder = server()
-    holder.attach()
-    holder.detach()
-    (data / "postgres/PG_VERSION").write_text("15\n")
-    assert re.search(r"made by PostgreSQL 15, this is 18", refused(holder))
+def test_another_major_version_is_refused(used: Path, server: Start) -> None:
+    version = used / "postgres/PG_VERSION"
+    version.write_text("15\n")
+    try:
+        assert "made by PostgreSQL 15, this is 18" in refused(server(used))
+    finally:
+        version.write_text("18\n")
 
 
 def test_a_folder_out_of_reach_is_refused_by_name(place: Path, server: Start) -> None:
@@ -223,14 +250,10 @@ def test_a_folder_out_of_reach_is_refused_by_name(place: Path, server: Start) ->
     assert mode(closed) == (0o700 if ROOT else 0o500)
 
 
-def test_a_setting_that_the_server_rejects_is_told_in_its_words(data: Path, server: Start) -> None:
-    broken = server(shared_buffers="plenty")
+def test_a_setting_that_the_server_rejects_is_told_in_its_words(place: Path, used: Path, server: Start) -> None:
     reason = 'invalid value for parameter "shared_buffers": "plenty"'
-    assert refused(broken) == f"the database cannot be made: {reason}"
-    sound = server()
-    sound.attach()
-    sound.detach()
-    assert refused(broken) == f"PostgreSQL does not start: {reason}"
+    for folder, trouble in (place / "new", "the database cannot be made"), (used, "PostgreSQL does not start"):
+        assert refused(server(folder, shared_buffers="plenty")) == f"{trouble}: {reason}"
 
 
 def test_an_initdb_that_was_killed_is_done_again(data: Path, server: Start) -> None:
@@ -244,22 +267,22 @@ def test_an_initdb_that_was_killed_is_done_again(data: Path, server: Start) -> N
     assert ask(server().attach(), "SELECT 1") == 1
 
 
-def test_a_long_path_gets_a_short_socket_folder(place: Path, server: Start) -> None:
-    holder = server(place / ("long" * 30))
+def test_a_long_path_gets_a_short_socket_folder(far: Path, server: Start) -> None:
+    holder = server(far)
     url = holder.attach()
     folder = socket_folder(url)
     assert ask(url, "SELECT 1") == 1
     assert mode(folder) == 0o700
-    assert not folder.is_relative_to(place)
+    assert not folder.is_relative_to(far.parent)
     holder.detach()
     assert not folder.exists()
 
 
-def test_a_short_socket_folder_of_somebody_else_is_refused(place: Path, server: Start) -> None:
-    holder = server(place / ("long" * 30))
+def test_a_short_socket_folder_of_somebody_else_is_refused(far: Path, server: Start) -> None:
+    holder = server(far)
     folder = socket_folder(holder.attach())
     holder.detach()
-    folder.symlink_to(place)
+    folder.symlink_to(far.parent)
     try:
         assert f"{folder} is not" in refused(holder)
         folder.unlink()
@@ -280,19 +303,19 @@ def test_any_folder_name_serves(place: Path, server: Start, name: str) -> None:
     assert (place / name / "postgres/PG_VERSION").exists()
 
 
-def test_variables_of_other_servers_do_not_matter(server: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_of_other_servers_do_not_matter(used: Path, server: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGPORT", "5999")
     monkeypatch.setenv("PGDATA", "/nonexistent")
-    assert ask(server().attach(), "SELECT 1") == 1
+    assert ask(server(used).attach(), "SELECT 1") == 1
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="open files are read from /proc")
 def test_the_server_inherits_neither_locks_nor_secrets(
-    data: Path, server: Start, monkeypatch: pytest.MonkeyPatch
+    used: Path, server: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SECRET_KEY", "hidden")
-    server().attach()
-    process = Path(f"/proc/{server_pid(data)}")
+    server(used).attach()
+    process = Path(f"/proc/{server_pid(used)}")
     opened = {Path(os.readlink(link)).name for link in (process / "fd").iterdir()}
     assert "postgres.log" in opened
     assert not opened & {"postgres.lock", "postgres.users"}
