@@ -22,10 +22,15 @@ HYPHENATED = {  # the wire names whose hyphen is part of the name
     "typebot.change.status": "typebot.change-status",
     "messaging.history.set": "messaging-history.set",
 }
-# A value is a string (closed or cut off), an object up to two levels deep, or a bare word. Possessive: no backtracking.
+# A value is a string (closed or cut off), a list or object, or a bare word, with whatever broken JSON glues to it.
+# Nesting has a limit: a value deeper than that takes the rest of the body along. Possessive: no backtracking.
+_STRING = rb'"(?:[^"\\]++|\\.?)*+"?'
+_NESTED = rb'[\[{](?:[^][{}"]++|%s)*+(?:[\]}]|\Z)' % _STRING
+for _ in range(7):
+    _NESTED = rb'[\[{](?:[^][{}"]++|%s|%s)*+(?:[\]}]|\Z)' % (_STRING, _NESTED)
 _SECRET = re.compile(
     rb'("(?:apikey|api_key|destination|instanceToken|keyData)"\s*+:\s*+)'
-    rb'(?:"(?:[^"\\]++|\\.)*+"?|\{(?:[^{}]++|\{[^{}]*+\})*+\}|[^\s,}\]{"]++)',
+    rb'(?:%s|%s|[^\s,}\]{["]++|[\[{].*+)++' % (_STRING, _NESTED),
     re.IGNORECASE | re.DOTALL,
 )
 
@@ -65,6 +70,21 @@ def open_envelope(body: bytes, *, suffix: str | None = None) -> Envelope:
     if (event := _event(named)) is None:
         return Envelope(instance=instance, problem="bad_event")
     return Envelope(event=event, instance=instance, problem=odd_instance)
+
+
+def read(body: bytes, *, event: str | None, instance: str) -> tuple[str, dict[str, Any]]:
+    """The event's name and the whole document, once there is time for it; `event` is what the path's suffix said.
+
+    Raises Malformed, also where a body that was too large to be parsed at the entrance proves to be of no use.
+    """
+    document = parse(body)
+    name = _event(document.get("event", event))
+    if name is None:
+        raise Malformed("The delivery names no event", code="BAD_EVENT" if "event" in document else "NO_EVENT")
+    named, odd = _instance(document.get("instance"))
+    if odd or named not in (None, instance):
+        raise Malformed("The delivery is of another instance", code=(odd or "instance_mismatch").upper())
+    return name, document
 
 
 def peek_instance(body: bytes) -> str | None:

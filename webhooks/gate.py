@@ -1,12 +1,11 @@
 """Is this the gateway? The credential is looked at before a byte of the body is read.
 
-Three credentials count, one suffices: `X-Webhook-Token` of an instance, a shared WEBHOOK_SECRET in the same
-header, or the HS256 bearer that Evolution makes of `headers.jwt_key`. What the manager knows of them comes in
-as a `KeyRing`; answers are kept for 5 seconds.
+Three credentials count, one suffices: an instance's token, in `X-Webhook-Token` or in the path; a WEBHOOK_SECRET
+in the same places; the HS256 bearer that Evolution makes of `headers.jwt_key`. What the manager knows of them
+comes in as a `KeyRing`; answers are kept for 5 seconds (webhooks.memory).
 """
 
 import hmac
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -17,9 +16,9 @@ import jwt
 from core.clock import Clock
 from core.crypto import fingerprint
 from core.errors import Unauthenticated
+from webhooks.envelope import INSTANCE
+from webhooks.memory import WAIT_S, Memory
 
-KEPT = timedelta(seconds=5)
-MOST_KEPT = 20_000
 OLDEST = timedelta(hours=24)  # retries carry the first attempt's token for 25 minutes, and clocks are off
 NEWEST = timedelta(minutes=5)
 REFUSED = "Unknown webhook credential"
@@ -55,32 +54,31 @@ class KeyRing(Protocol):
 
 
 class Gate:
-    def __init__(self, keys: KeyRing, shared: Sequence[str], clock: Clock) -> None:
+    def __init__(self, keys: KeyRing, shared: Sequence[str], clock: Clock, *, wait_s: float = WAIT_S) -> None:
         self._keys, self._clock = keys, clock
         self._shared = {fingerprint(secret): secret for secret in shared}
-        self._kept: dict[bytes, tuple[datetime, KeyOwner | None]] = {}
-        self._lock = threading.Lock()
+        self._memory = Memory(clock, wait_s=wait_s)
 
     def admit(self, headers: Mapping[str, str | None], path_user: str | None) -> Sender:
-        """Who sends this. `headers`: `token` and `authorization`. Raises Unauthenticated, StorageUnavailable."""
-        token = headers.get("token")
-        if token and (owner := self._owner_of(token)):
-            return Sender(owner=owner)
+        """Who sends this. `headers`: `token`, `path_token` and `authorization`.
+
+        Raises Unauthenticated, StorageUnavailable.
+        """
+        for token in (headers.get("token"), headers.get("path_token")):
+            if token and (owner := self._owner_of(token)):
+                return Sender(owner=owner)
         scheme, _, bearer = (headers.get("authorization") or "").partition(" ")
         if scheme.lower() != "bearer" or not self._looks_right(bearer):
             raise Unauthenticated(REFUSED)
         if any(_signed_with(secret, bearer) for secret in self._shared.values()):
             return Sender(owner=KeyOwner())
-        named = self._keys.by_user(path_user) if path_user else None
-        unproven = Sender(owner=named or KeyOwner(), bearer=bearer)
-        return self.prove(unproven, named.instance) if named and named.instance else unproven
+        return self._admit_bearer(bearer, path_user)
 
     def prove(self, sender: Sender, instance: str | None) -> Sender:
         """Check a bearer against the instance that the body names. Raises Unauthenticated, StorageUnavailable."""
         if sender.bearer is None:
             return sender
-        keys = self._keys.by_instance(instance) if instance else ()
-        if not any(_signed_with(key, sender.bearer) for key in keys):
+        if not instance or not self._is_key_of(instance, sender.bearer):
             raise Unauthenticated(REFUSED)
         return Sender(owner=replace(sender.owner, instance=instance))
 
@@ -94,25 +92,44 @@ class Gate:
             )
         if path_user is None or instance == f"user_{path_user}":
             return True
-        named = self._keys.by_user(path_user)
+        named = self._instance_of(path_user)
         return named is not None and named.instance == instance
+
+    def _admit_bearer(self, bearer: str, path_user: str | None) -> Sender:
+        """Where the path names an instance the bearer is proven at once, else when the body has named one."""
+        if path_user is None:
+            return Sender(owner=KeyOwner(), bearer=bearer)
+        named = self._instance_of(path_user)
+        if named and named.instance:
+            return self.prove(Sender(owner=named, bearer=bearer), named.instance)
+        name = f"user_{path_user}"
+        if INSTANCE.fullmatch(name) and self._is_key_of(name, bearer):
+            return Sender(owner=KeyOwner(instance=name))
+        return Sender(owner=KeyOwner(), bearer=bearer)
 
     def _owner_of(self, token: str) -> KeyOwner | None:
         hashed = fingerprint(token)
         if any(hmac.compare_digest(hashed, shared) for shared in self._shared):
             return KeyOwner()
-        now = self._clock.now()
-        at, owner = self._kept.get(hashed, (None, None))
-        if at is None or now - at >= KEPT:
-            owner = self._keys.by_token(hashed)
-            self._keep(hashed, now, owner)
-        return owner
+        key, unknown = ("token", hashed), KeyOwner(instance="")
+        owner = self._memory.recall(key, unknown)
+        if owner is not unknown:
+            return owner
+        return self._memory.ask(key, lambda: self._keys.by_token(hashed), keep=lambda _: True)
 
-    def _keep(self, hashed: bytes, now: datetime, owner: KeyOwner | None) -> None:
-        with self._lock:
-            if len(self._kept) >= MOST_KEPT:
-                self._kept.clear()
-            self._kept[hashed] = (now, owner)
+    def _instance_of(self, user_id: str) -> KeyOwner | None:
+        """Only an instance that is there is remembered: a new one's first event must not wait."""
+        key = ("user", user_id)
+        return self._memory.recall(key, None) or self._memory.ask(key, lambda: self._keys.by_user(user_id))
+
+    def _is_key_of(self, instance: str, bearer: str) -> bool:
+        """Whether a key of the instance has signed this; a key made a moment ago counts."""
+        key = ("instance", instance)
+        remembered: tuple[str, ...] = self._memory.recall(key, ())
+        if any(_signed_with(one, bearer) for one in remembered):
+            return True
+        known = self._memory.ask(key, lambda: tuple(self._keys.by_instance(instance)))
+        return any(_signed_with(one, bearer) for one in known)
 
     def _looks_right(self, bearer: str) -> bool:
         """Everything about a bearer but its signature: HS256, made by Evolution, for webhooks, in our time."""
@@ -121,7 +138,7 @@ class Gate:
             if jwt.get_unverified_header(bearer)["alg"] != "HS256":
                 return False
             age = self._clock.now() - datetime.fromtimestamp(claims["iat"], UTC)
-        except (jwt.InvalidTokenError, KeyError, TypeError, ValueError, OverflowError, OSError):
+        except (jwt.InvalidTokenError, KeyError, TypeError, ValueError, OverflowError, OSError, RecursionError):
             return False
         return claims.get("app") == "evolution" and -NEWEST < age < OLDEST
 

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 
 import structlog
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from core.errors import NotNow
 
 log = structlog.get_logger()
 BATCH = 500  # rows; ids leave room for 999
 MOST_WAITING = 20  # batches
-WAIT_S = 5.0
+WAIT_S = 4.5  # with the way in and out, the promised 5 s
 
 # One statement, one round trip, one commit. Keys are inserted in order, so that two processes with the same
 # deliveries wait for each other instead of deadlocking; the id keeps the order of arrival.
@@ -37,7 +37,8 @@ WITH fresh AS (
     ON CONFLICT (key) DO NOTHING
     RETURNING id, key
 ), queued AS (
-    INSERT INTO inbox (id, lane) SELECT id, instance FROM kept JOIN fresh USING (key) WHERE problem IS NULL
+    INSERT INTO inbox (id, lane) SELECT id, instance FROM kept JOIN fresh USING (key)
+    WHERE problem IS NULL AND instance IS NOT NULL
 ), aside AS (
     INSERT INTO set_aside (event_id, lane, state, reason)
     SELECT id, instance, 'quarantined', problem FROM kept JOIN fresh USING (key) WHERE problem IS NOT NULL
@@ -49,7 +50,7 @@ FIND = "SELECT key, id FROM webhook_events WHERE key = ANY(%(keys)b::bytea[])"
 
 @dataclass(frozen=True, kw_only=True)
 class Delivery:
-    """What came in, scrubbed. `problem` sends it to the quarantine instead of a lane."""
+    """What came in, scrubbed. `problem` sends it to the quarantine instead of a lane; with neither, the log has it."""
 
     instance: str | None
     event: str | None
@@ -80,9 +81,19 @@ class _Batch:
 class Inbox:
     """`ring` is called after each commit that brought something new."""
 
-    def __init__(self, engine: Engine, ring: Callable[[], None], *, wait_s: float = WAIT_S) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        ring: Callable[[], None],
+        *,
+        wait_s: float = WAIT_S,
+        batch: int = BATCH,
+        most_waiting: int = MOST_WAITING,
+    ) -> None:
         self._engine, self._ring, self._wait_s = engine, ring, wait_s
+        self._batch, self._most_waiting = batch, most_waiting
         self._batches: deque[_Batch] = deque()
+        self._committing = _Batch()
         self._lock = threading.Lock()
         self._filled = threading.Event()
         self._committer: threading.Thread | None = None
@@ -100,6 +111,13 @@ class Inbox:
             return Receipt(id=known, status="duplicate")
         raise NotNow("The storage did not take the delivery")
 
+    @property
+    def waiting(self) -> int:
+        """How many different deliveries wait for a commit, or for the end of theirs."""
+        with self._lock:
+            busy = [] if self._committing.done.is_set() else [self._committing]
+            return sum(len(batch.deliveries) for batch in [*busy, *self._batches])
+
     def stop(self) -> None:
         """End the committer after what it holds. Nothing may be recorded any more."""
         with self._lock:
@@ -111,9 +129,9 @@ class Inbox:
     def _join(self, key: bytes, delivery: Delivery) -> tuple[_Batch, bool]:
         """Put the delivery into the open batch; False where the batch holds the same one already."""
         with self._lock:
-            if self._stopping or len(self._batches) > MOST_WAITING:
+            if self._stopping or len(self._batches) > self._most_waiting:
                 raise NotNow("Too many deliveries are waiting for the storage")
-            if not self._batches or len(self._batches[-1].deliveries) >= BATCH:
+            if not self._batches or len(self._batches[-1].deliveries) >= self._batch:
                 self._batches.append(_Batch())
             batch = self._batches[-1]
             first = key not in batch.deliveries
@@ -130,17 +148,17 @@ class Inbox:
             self._filled.clear()
             while self._batches:
                 with self._lock:
-                    batch = self._batches.popleft()
+                    batch = self._committing = self._batches.popleft()
                 self._commit(batch)
 
     def _commit(self, batch: _Batch) -> None:
-        """Whatever happens, everybody who waits for the batch is let go."""
+        """Whatever happens, everybody who waits for the batch is let go, and the thread lives on."""
         try:
             with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                 _keep(connection, batch)
             if batch.fresh:
                 self._ring()
-        except SQLAlchemyError as error:
+        except Exception as error:
             log.error("inbox_commit_failed", error=type(error).__name__, rows=len(batch.deliveries))
         finally:
             batch.done.set()
@@ -152,11 +170,13 @@ def _keep(connection: Connection, batch: _Batch) -> None:
         batch.fresh = _insert(connection, batch.deliveries)
     except (OperationalError, InterfaceError):
         raise  # the database is away: trying row by row would only keep everybody waiting
-    except DBAPIError:
+    except (DBAPIError, ValueError):  # ValueError: text that has no UTF-8
         for key, delivery in batch.deliveries.items():
             try:
                 batch.fresh |= _insert(connection, {key: delivery})
-            except DBAPIError as error:
+            except (OperationalError, InterfaceError):
+                raise
+            except (DBAPIError, ValueError) as error:
                 log.error("delivery_refused", error=type(error).__name__, instance=delivery.instance)
     missing = [key for key in batch.deliveries if key not in batch.fresh]
     if missing:

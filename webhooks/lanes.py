@@ -35,7 +35,7 @@ WHERE held.lease_until < now() OR held.owner = :me
 RETURNING lane, epoch
 """)
 HEADS = text("""
-SELECT head.id, lane, head.attempts, logged.body, logged.received_at
+SELECT head.id, lane, head.attempts, logged.event, logged.body, logged.received_at
 FROM unnest(CAST(:lanes AS text[])) AS lane
 CROSS JOIN LATERAL (SELECT id, attempts FROM inbox WHERE inbox.lane = lane.lane ORDER BY id LIMIT :each) AS head
 JOIN webhook_events AS logged ON logged.id = head.id
@@ -74,6 +74,7 @@ class Stored:
     id: int
     lane: str
     attempts: int
+    event: str | None
     body: bytes
     received_at: datetime
 
@@ -111,9 +112,7 @@ def claim(connection: Connection, me: str, *, after: str, lanes: int, events: in
     each = max(8, events // len(epochs))
     heads: dict[str, list[Stored]] = {lane: [] for lane in sorted(epochs)}
     for row in connection.execute(HEADS, {"lanes": list(heads), "each": each}):
-        heads[row.lane].append(
-            Stored(id=row.id, lane=row.lane, attempts=row.attempts, body=row.body, received_at=row.received_at)
-        )
+        heads[row.lane].append(Stored(**row._mapping))
     return [
         Held(lane=lane, epoch=epochs[lane], heads=tuple(found), emptied=len(found) < each)
         for lane, found in heads.items()

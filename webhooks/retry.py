@@ -4,9 +4,10 @@ import traceback
 from datetime import timedelta
 from pathlib import PurePath
 
-from core.errors import AppError
+from core.errors import AppError, StorageUnavailable
 
 TRIES = 5
+ONE_STATEMENTS = ("40", "55", "57014")  # SQLSTATEs: deadlock, no lock to be had, cancelled for taking too long
 
 
 def again_in(error: Exception, attempts: int) -> timedelta | None:
@@ -18,6 +19,13 @@ def again_in(error: Exception, attempts: int) -> timedelta | None:
     if not (isinstance(error, AppError) and error.retryable) or attempts + 1 >= TRIES:
         return None
     return timedelta(seconds=2.0**attempts)
+
+
+def may_be_one_event(error: Exception) -> bool:
+    """Whether the batch may fare better event by event; not where the database itself is gone."""
+    if not isinstance(error, StorageUnavailable):
+        return True
+    return (error.details.get("db_code") or "").startswith(ONE_STATEMENTS)
 
 
 def reason(error: Exception) -> str:

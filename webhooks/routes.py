@@ -37,6 +37,7 @@ ROUTE = re.compile(
 )
 JSON_TYPE = re.compile(r"application/(?:[\w.+-]+\+)?json", re.IGNORECASE)
 CHARSETS = ("", "utf-8", "utf8", "us-ascii")
+OF_NO_INSTANCE = ("error",)  # a gateway's own trouble: for the log, and nobody's lane
 DISCARDED_AT_MOST = 2  # times the limit: read away, so that the sender sees our 413 and not a reset
 STATUS = {
     200: "200 OK", 400: "400 Bad Request", 401: "401 Unauthorized", 405: "405 Method Not Allowed",
@@ -78,6 +79,7 @@ class Entrance:
         sender = self._gate.admit(
             {
                 "token": environ.get("HTTP_X_WEBHOOK_TOKEN"),
+                "path_token": route["token"],
                 "authorization": environ.get("HTTP_AUTHORIZATION"),
             },
             route["user"],
@@ -97,7 +99,7 @@ class Entrance:
             raise
         owner = self._prove(sender, envelope.instance, body)
         instance = envelope.instance or owner.instance or _named_by(route["user"]) or peek_instance(body)
-        problem = envelope.problem or (None if instance else "no_instance")
+        problem = envelope.problem or (None if instance or envelope.event in OF_NO_INSTANCE else "no_instance")
         if instance and not problem and not self._gate.speaks_for(owner, instance, route["user"]):
             problem = "instance_mismatch"
         if problem:

@@ -72,14 +72,9 @@ class Worker:
         if not held:
             return 0
         try:
-            self._together(held)
-        except StorageUnavailable:
-            raise
+            self._settle_all(held)
         except LostLease:
             log.warning("lease_lost", worker=self._name)
-        except Exception as error:
-            log.warning("batch_failed", reason=retry.reason(error), worker=self._name)
-            self._one_by_one(held)
         return sum(len(lane.heads) for lane in held)
 
     def run(self, stopping: threading.Event, rung: threading.Event) -> None:
@@ -92,6 +87,17 @@ class Worker:
             except StorageUnavailable as error:
                 log.warning("worker_waits", reason=retry.reason(error))
                 stopping.wait(PAUSE_S)
+
+    def _settle_all(self, held: Sequence[Held]) -> None:
+        try:
+            self._together(held)
+        except LostLease:
+            raise
+        except Exception as error:
+            if not retry.may_be_one_event(error):
+                raise
+            log.warning("batch_failed", reason=retry.reason(error), worker=self._name)
+            self._one_by_one(held)
 
     def _together(self, held: Sequence[Held]) -> None:
         stored = [event for lane in held for event in lane.heads]
@@ -109,7 +115,6 @@ class Worker:
         with self._transaction() as connection:
             lanes.settle(connection, self._name, held)
             left = sum(self._one_lane(connection, lane, happened, aside) for lane in held)
-            events.record(connection, happened)
         self._tell(happened, sum(len(lane.heads) for lane in held) - left - len(aside), aside)
 
     def _one_lane(self, connection: Connection, lane: Held, happened: list[DomainEvent], aside: list[Aside]) -> int:
@@ -119,9 +124,12 @@ class Worker:
                 with connection.begin_nested():
                     produced, odd = self._take_effect(connection, [event])
                     lanes.finish(connection, [event.id], odd)
+                    events.record(connection, produced)
                 happened += produced
                 aside += odd
             except Exception as failed:
+                if connection.invalidated:
+                    raise
                 error = storage_error(failed) if isinstance(failed, OperationalError) else failed
                 if delay := retry.again_in(error, event.attempts):
                     left = len(lane.heads) - done
