@@ -45,9 +45,10 @@ from manager.providers.port import (
     ProviderEvent,
 )
 from manager.service import WhatsAppManager
+from monitor.housekeeping import tidy
 from monitor.schedule import Schedule
 from notify.hub import Hub
-from webhooks.envelope import event_name, parse
+from webhooks.envelope import read
 from webhooks.gate import Gate, KeyOwner
 from webhooks.inbox import Inbox
 from webhooks.lanes import Stored
@@ -209,10 +210,9 @@ class Keys:
 
 def translate(stored: Stored, _: InstanceRecord) -> list[ProviderEvent]:
     """What a delivery means, in the words of its instance's provider. Raises Malformed."""
-    document = parse(stored.body)
+    event, document = read(stored.body, event=stored.event, instance=stored.lane)
     facts = {"delivery_id": stored.id, "instance": stored.lane, "received_at": stored.received_at}
-    named = document.get("event")
-    return wire.parse_event(event_name(named), document, facts) if isinstance(named, str) else []
+    return wire.parse_event(event, document, facts)
 
 
 def _owners(settings: Settings) -> Owners:
@@ -285,19 +285,11 @@ def _add_routes(app: "Flask", system: System, guard: "Guard", csrf: "CSRFProtect
 
 
 def _schedule(settings: Settings, transaction: Transaction) -> Schedule:
-    def tidy() -> None:
-        """Throw away what is older than its retention, batch by batch."""
-        jobs = (
-            (webhooks.stats.prune, timedelta(days=settings.event_retention_days)),
-            (notify.feed.prune, timedelta(days=settings.feed_retention_days)),
-        )
-        for prune, age in jobs:
-            dropped = 1
-            while dropped:
-                with transaction() as connection:
-                    dropped = prune(connection, age)
-
-    return Schedule({"tidy": (TIDY_EVERY, tidy)})
+    kept = (
+        (webhooks.stats.prune, timedelta(days=settings.event_retention_days)),
+        (notify.feed.prune, timedelta(days=settings.feed_retention_days)),
+    )
+    return Schedule({"tidy": (TIDY_EVERY, lambda: tidy(transaction, kept))})
 
 
 def _provider(settings: Settings, breaker: Breaker) -> Provider | None:

@@ -66,8 +66,9 @@ def configure(level: str = "INFO", file: Path | None = None) -> None:
         cache_logger_on_first_use=True,
     )
     render = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, _redacted]
+    # ASCII only: U+2028 and the like are line ends to some readers, and a lone surrogate has no bytes
     formatter = structlog.stdlib.ProcessorFormatter(
-        processors=[*render, structlog.processors.JSONRenderer(ensure_ascii=False)],
+        processors=[*render, structlog.processors.JSONRenderer()],
         foreign_pre_chain=shared[:-1],
     )
     handler = WatchedFileHandler(file) if file else logging.StreamHandler(sys.stderr)

@@ -138,7 +138,7 @@ class Settings(BaseSettings):
 
     @property
     def is_production(self) -> bool:
-        return self.app_env == "production"
+        return self.app_env.lower() in ("production", "prod")
 
     @property
     def gateway(self) -> Gateway | None:
@@ -159,11 +159,6 @@ class Settings(BaseSettings):
     def origins(self) -> frozenset[str]:
         """Origins of pages that may open our sockets, beside the page's own host."""
         return frozenset([*self.cors_allowed_origins, *([self.frontend_url] if self.frontend_url else [])])
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _trimmed(cls, value: Any) -> Any:
-        return value.strip() if isinstance(value, str) else value
 
     @field_validator("database_url")
     @classmethod
@@ -265,6 +260,8 @@ def _read_secret(path: Path, variable: str) -> str:
         return path.read_text().strip()
     except OSError as error:
         raise ConfigError(f"{variable}: the file cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{variable}: the file is not text") from None
 
 
 def _from_files(environ: dict[str, str]) -> dict[str, str]:
@@ -275,13 +272,13 @@ def _from_files(environ: dict[str, str]) -> dict[str, str]:
                 raise ConfigError(f"{name}: given twice, {name}_FILE is set too")
             environ[name] = _read_secret(Path(path), f"{name}_FILE")
     for name, others in ALIASES.items():
-        for other in others:
-            environ.setdefault(name, environ.get(other, ""))
+        environ[name] = next((environ[spelling] for spelling in (name, *others) if environ.get(spelling)), "")
     return environ
 
 
 def _known(environ: Mapping[str, str]) -> dict[str, Any]:
-    return {field: environ[field.upper()] for field in Settings.model_fields if environ.get(field.upper())}
+    given = {field: environ.get(field.upper(), "").strip() for field in Settings.model_fields}
+    return {field: value for field, value in given.items() if value}
 
 
 def _explain(error: ValidationError) -> str:

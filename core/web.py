@@ -102,7 +102,10 @@ def json_body() -> dict[str, Any]:
     """The request's JSON object; {} when there is no body. Raises Malformed."""
     if not request.get_data(cache=True):
         return {}
-    body = request.get_json(silent=True)
+    try:
+        body = request.get_json(silent=True)
+    except RecursionError:
+        body = None
     if not isinstance(body, dict):
         raise Malformed("The body must be a JSON object")
     return body

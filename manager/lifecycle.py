@@ -1,8 +1,8 @@
 """How an instance stands, and how reports change it. Pure.
 
-Reports come late, twice and in any order, so nothing is ever "the next state": two newest reports are kept,
-one about the connection and one about the pairing code, and the status is what they say together. Any order
-of the same reports ends in the same status.
+Reports come late, twice and in any order, so nothing is ever "the next state": the newest report about the
+connection is kept, the newest word about the pairing code (a code, or what ended it) and the newest open that
+named a phone. The status is what they say together; any order of the same reports ends in the same standing.
 """
 
 from dataclasses import dataclass, field, replace
@@ -22,15 +22,17 @@ class Status(StrEnum):
     CONNECTED = "connected"
 
 
-NEVER = datetime.min.replace(tzinfo=UTC)
-RANK = {State.CONNECTING: 0, State.DISCONNECTED: 1, State.REFUSED: 1, State.CONNECTED: 2}
+NEVER, NOW = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+# of two reports in the same millisecond the more final one wins, whichever comes first
+RANK = {State.CONNECTING: 0, State.DISCONNECTED: 1, State.REFUSED: 2, State.CONNECTED: 3}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """Everything about an instance that reports can change. `pairing_expires_at` is our own clock's.
+    """Everything about an instance that reports can change.
 
-    `retired_qr` is the last code that ended: a gateway may answer a connect with it once more.
+    `connected_at` (when we last heard of an open) and `pairing_expires_at` are our own clock's, the other times
+    the gateway's. `retired_qr` is the last code that ended: a gateway may answer a connect with it once more.
     """
 
     state: State = State.DISCONNECTED
@@ -38,6 +40,7 @@ class Standing:
     reason: int | None = None
     phone: str | None = None
     profile_name: str | None = None
+    phone_at: datetime | None = None
     pairing: Pairing | None = None
     pairing_at: datetime | None = None
     pairing_expires_at: datetime | None = None
@@ -54,7 +57,7 @@ class Standing:
 
 @dataclass(frozen=True, kw_only=True)
 class InstanceRecord:
-    """An instance as the database has it."""
+    """An instance as the database has it. `hooked`: the gateway has taken it, with our webhook."""
 
     id: UUID
     name: str
@@ -63,6 +66,7 @@ class InstanceRecord:
     status: Status
     standing: Standing
     updated_at: datetime | None
+    hooked: bool = False
 
     @property
     def scope(self) -> str:
@@ -71,31 +75,39 @@ class InstanceRecord:
 
 
 def connection_reported(before: Standing, report: ConnectionReported) -> Standing:
-    """Take a connection report in, unless a newer one is known. Unknown words change nothing."""
-    if report.state not in RANK or _order(report) < (before.state_at or NEVER, RANK.get(before.state, 0)):
+    """Take a connection report in. Of an older one than is known only what no newer one said counts.
+
+    Unknown words change nothing. A report without a time is the newest.
+    """
+    if report.state not in RANK:
         return before
-    is_open = report.state is State.CONNECTED
-    after = replace(
-        before,
-        state=report.state,
-        state_at=report.reported_at or before.state_at,
-        reason=None if report.reason == 200 else report.reason,
-        phone=(report.phone or before.phone) if is_open else before.phone,
-        profile_name=(report.profile_name or before.profile_name) if is_open else before.profile_name,
-        connected_at=report.received_at if is_open and before.state is not report.state else before.connected_at,
-    )
-    return after if _still_pairing(after) else _unpaired(after)
+    after = before if report.state is State.CONNECTING else _settled(before, report.reported_at)
+    after = _opened(after, report) if report.state is State.CONNECTED else after
+    reason = None if report.reason in (0, 200) else report.reason
+    known = (before.state_at or NEVER, RANK.get(before.state, 0), before.reason or 0)
+    if (report.reported_at or NOW, RANK[report.state], reason or 0) < known:
+        return after
+    return replace(after, state=report.state, state_at=report.reported_at or before.state_at, reason=reason)
 
 
 def pairing_reported(before: Standing, report: PairingReported, ttl: timedelta) -> Standing:
-    """Take a QR in, unless a newer one is known or the connection has moved on since; none ends the pairing."""
+    """Take a code in, or its end, unless a newer word about it is known. A report without a time is the newest."""
     at = report.reported_at or before.pairing_at
-    if before.pairing_at and at and at < before.pairing_at:
+    if report.reported_at and _order(at, report.pairing) < _order(before.pairing_at, before.pairing):
         return before
     expires_at = report.received_at + ttl if report.pairing else None
+    if (at, report.pairing) == (before.pairing_at, before.pairing) and expires_at and before.pairing_expires_at:
+        expires_at = min(expires_at, before.pairing_expires_at)  # told twice, it does not live longer
     replaced = before if report.pairing == before.pairing else _unpaired(before)
-    after = replace(replaced, pairing=report.pairing, pairing_at=at, pairing_expires_at=expires_at)
-    return after if _still_pairing(after) else _unpaired(after)
+    return replace(replaced, pairing=report.pairing, pairing_at=at, pairing_expires_at=expires_at)
+
+
+def asked(before: Standing, at: datetime) -> Standing:
+    """We asked the gateway to connect. A code whose time was over has ended, even if the gateway shows it again."""
+    if before.state is State.CONNECTED:
+        return before
+    is_over = before.pairing_expires_at is not None and before.pairing_expires_at <= at
+    return replace(_unpaired(before) if is_over else before, state=State.CONNECTING)
 
 
 def pairing_shown(before: Standing, pairing: Pairing, expires_at: datetime) -> Standing:
@@ -117,18 +129,29 @@ def seen(before: Standing, state: State, at: datetime) -> Standing:
     return _unpaired(after) if is_open else after
 
 
+def _settled(before: Standing, at: datetime | None) -> Standing:
+    """The gateway waits for no phone (it is open, closed or refused): the codes it made until then have ended."""
+    if at and at < (before.pairing_at or NEVER):
+        return before
+    return replace(_unpaired(before), pairing_at=at or before.pairing_at)
+
+
+def _opened(before: Standing, report: ConnectionReported) -> Standing:
+    """The newest open that names a phone says whose it is."""
+    after = replace(before, connected_at=max(before.connected_at or NEVER, report.received_at))
+    named = (report.reported_at or NOW, report.phone or "", report.profile_name or "")
+    if not report.phone or named < (before.phone_at or NEVER, before.phone or "", before.profile_name or ""):
+        return after
+    phone_at = report.reported_at or before.phone_at
+    return replace(after, phone=report.phone, profile_name=report.profile_name, phone_at=phone_at)
+
+
 def _unpaired(standing: Standing) -> Standing:
     ended = standing.pairing.qr if standing.pairing else None
     return replace(standing, pairing=None, pairing_expires_at=None, retired_qr=ended or standing.retired_qr)
 
 
-def _still_pairing(standing: Standing) -> bool:
-    """A code counts while the gateway waits for a phone: connecting, or no word since the code was made."""
-    if standing.pairing is None or standing.state is State.CONNECTING:
-        return standing.pairing is not None
-    return (standing.pairing_at or NEVER) > (standing.state_at or NEVER)
-
-
-def _order(report: ConnectionReported) -> tuple[datetime, int]:
-    """Of two reports in the same millisecond the more final one wins, whichever comes first."""
-    return (report.reported_at or datetime.max.replace(tzinfo=UTC), RANK[report.state])
+def _order(at: datetime | None, pairing: Pairing | None) -> tuple[datetime, bool, str, str]:
+    """Of two words in the same millisecond the end of a code wins, then the greater code, whichever comes first."""
+    code = pairing or Pairing()
+    return (at or NEVER, pairing is None, code.qr or "", code.pairing_code or "")

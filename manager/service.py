@@ -18,12 +18,12 @@ from core import events
 from core.clock import Clock
 from core.crypto import Vault
 from core.db import Transaction
-from core.errors import InstanceUnknown, NameInUse, NotConfigured, StorageUnavailable
+from core.errors import InstanceUnknown, NameInUse, NotConfigured
 from manager import store
 from manager.fold import told
 from manager.keys import keys_of
 from manager.leases import Leases
-from manager.lifecycle import InstanceRecord, Standing, Status, pairing_shown, seen
+from manager.lifecycle import InstanceRecord, Standing, Status, asked, pairing_shown, seen
 from manager.providers.port import Hook, Provider, Snapshot, State
 
 log = structlog.get_logger()
@@ -91,12 +91,15 @@ class WhatsAppManager:
         provider = self._configured()
         with self._leases.hold(instance_name_for(user_id)):
             record = self._create(provider, user_id, organization_id)
-            if record.status is Status.CONNECTED and provider.state(record.name).state is State.CONNECTED:
-                return Connecting(record=record, already_connected=True)
+            if record.status is Status.CONNECTED:
+                found = provider.state(record.name).state
+                if found is State.CONNECTED:
+                    return Connecting(record=record, already_connected=True)
+                record = self._change(user_id, lambda before: seen(before, found, self._clock.now()))
             if self._is_fresh(record.standing):
                 return Connecting(record=record)
-            record = self._show(record, self._connect(provider, record))
-        return Connecting(record=self._awaited(record))
+            record = self._show(user_id, self._connect(provider, record))
+        return Connecting(record=self._awaited(user_id, record))
 
     def _configured(self) -> Provider:
         if self._provider is None:
@@ -107,46 +110,46 @@ class WhatsAppManager:
         """Under the lease."""
         with self._transaction() as connection:
             name = instance_name_for(user_id)
-            is_new = store.insert_if_new(connection, name=name, user_id=user_id, organization_id=organization_id)
+            store.insert_if_new(connection, name=name, user_id=user_id, organization_id=organization_id)
             record = store.lock_by_user(connection, user_id)
-            hook = self._hook(connection, record)
-        if is_new:
-            log.info("instance_created", instance=record.name)
-            self._create_upstream(provider, record.name, hook)
+        if not record.hooked:
+            self._create_upstream(provider, record)
         return record
 
-    def _create_upstream(self, provider: Provider, name: str, hook: Hook) -> None:
+    def _create_upstream(self, provider: Provider, record: InstanceRecord) -> None:
+        """Make the instance on the gateway, or take over the one that is there; our webhook points here after it."""
+        with self._transaction() as connection:
+            hook = self._hook(connection, record)
         try:
-            provider.create(name, hook)
+            provider.create(record.name, hook)
+            log.info("instance_created", instance=record.name)
         except NameInUse:
-            log.info("instance_adopted", instance=name)
-            provider.set_hook(name, hook)
+            provider.set_hook(record.name, hook)
+            log.info("instance_adopted", instance=record.name)
+        with self._transaction() as connection:
+            store.mark_hooked(connection, record.id)
 
     def _connect(self, provider: Provider, record: InstanceRecord) -> Snapshot:
         try:
             return provider.connect(record.name)
         except InstanceUnknown:
-            log.info("instance_made_again", instance=record.name)
-            with self._transaction() as connection:
-                hook = self._hook(connection, record)
-            self._create_upstream(provider, record.name, hook)
+            log.info("instance_lost_by_gateway", instance=record.name)
+            self._create_upstream(provider, record)
             return provider.connect(record.name)
 
-    def _show(self, record: InstanceRecord, snapshot: Snapshot) -> InstanceRecord:
+    def _show(self, user_id: UUID, snapshot: Snapshot) -> InstanceRecord:
         """Keep and tell what the gateway's answer brought."""
+        now = self._clock.now()
         if snapshot.state is State.CONNECTED:
-            return self._change(record.user_id, lambda before: seen(before, State.CONNECTED, self._clock.now()))
-        expires_at = self._clock.now() + self._qr_ttl
+            return self._change(user_id, lambda before: seen(before, State.CONNECTED, now))
 
         def shown(before: Standing) -> Standing:
-            waiting = before if before.state is State.CONNECTED else replace(before, state=State.CONNECTING)
-            return pairing_shown(waiting, snapshot.pairing, expires_at) if snapshot.pairing else waiting
+            waiting = asked(before, now)
+            return pairing_shown(waiting, snapshot.pairing, now + self._qr_ttl) if snapshot.pairing else waiting
 
-        return self._change(record.user_id, shown)
+        return self._change(user_id, shown)
 
-    def _change(self, user_id: UUID | None, change: Callable[[Standing], Standing]) -> InstanceRecord:
-        if user_id is None:
-            raise StorageUnavailable("The instance has lost its user")
+    def _change(self, user_id: UUID, change: Callable[[Standing], Standing]) -> InstanceRecord:
         with self._transaction() as connection:
             before = store.lock_by_user(connection, user_id)
             after = change(before.standing)
@@ -157,12 +160,12 @@ class WhatsAppManager:
         self._told(happened)
         return record
 
-    def _awaited(self, record: InstanceRecord) -> InstanceRecord:
+    def _awaited(self, user_id: UUID, record: InstanceRecord) -> InstanceRecord:
         """Give the webhook a few seconds to bring a code that the gateway's answer did not have yet."""
         tries = int(self._wait_s / LOOK_EVERY_S)
-        while record.status is Status.CONNECTING and record.user_id and tries > 0:
+        while record.status is Status.CONNECTING and tries > 0:
             self._sleep(LOOK_EVERY_S)
-            record = self.find_user_instance(record.user_id) or record
+            record = self.find_user_instance(user_id) or record
             tries -= 1
         return record
 

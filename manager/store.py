@@ -6,7 +6,7 @@ Rows never leave: everybody else gets the frozen `InstanceRecord` of manager.lif
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from uuid import UUID
 
-from sqlalchemy import Connection, RowMapping, select, text
+from sqlalchemy import Connection, RowMapping, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from core.errors import NotFound
@@ -19,15 +19,16 @@ UPDATE whatsapp_instances AS kept SET
     status = new.status, is_connected = new.status = 'connected', phone_number = new.phone, qr_code = new.qr,
     state = new.state, state_at = new.state_at, reason = new.reason, pairing_at = new.pairing_at,
     pairing_code = new.pairing_code, qr_expires_at = new.expires_at, retired_qr = new.retired_qr,
-    profile_name = new.profile_name,
+    profile_name = new.profile_name, phone_at = new.phone_at,
     last_connected_at = new.connected_at, updated_at = now()
 FROM unnest(
     CAST(:ids AS uuid[]), CAST(:statuses AS text[]), CAST(:phones AS text[]), CAST(:qrs AS text[]),
     CAST(:states AS text[]), CAST(:states_at AS timestamptz[]), CAST(:reasons AS integer[]),
     CAST(:pairings_at AS timestamptz[]), CAST(:codes AS text[]), CAST(:expire_at AS timestamptz[]),
-    CAST(:retired AS text[]), CAST(:profile_names AS text[]), CAST(:connected_at AS timestamptz[])
+    CAST(:retired AS text[]), CAST(:profile_names AS text[]), CAST(:phones_at AS timestamptz[]),
+    CAST(:connected_at AS timestamptz[])
 ) AS new (id, status, phone, qr, state, state_at, reason, pairing_at, pairing_code, expires_at, retired_qr,
-          profile_name, connected_at)
+          profile_name, phone_at, connected_at)
 WHERE kept.id = new.id
 """)
 
@@ -51,10 +52,15 @@ def named(connection: Connection, names: Collection[str], *, lock: bool = False)
     return {row["instance_name"]: record_of(row) for row in rows}
 
 
-def insert_if_new(connection: Connection, *, name: str, user_id: UUID, organization_id: str | None) -> bool:
-    """False where the user, or the name, has an instance already."""
+def insert_if_new(connection: Connection, *, name: str, user_id: UUID, organization_id: str | None) -> None:
+    """Nothing happens where the user, or the name, has an instance already."""
     new = insert(Instance).values(instance_name=name, user_id=user_id, organization_id=organization_id)
-    return connection.execute(new.on_conflict_do_nothing().returning(Instance.id)).first() is not None
+    connection.execute(new.on_conflict_do_nothing())
+
+
+def mark_hooked(connection: Connection, instance_id: UUID) -> None:
+    """The gateway has the instance and our webhook."""
+    connection.execute(update(Instance).where(Instance.id == instance_id).values(hooked_at=func.now()))
 
 
 def save(connection: Connection, changed: Sequence[InstanceRecord]) -> None:
@@ -76,6 +82,7 @@ def save(connection: Connection, changed: Sequence[InstanceRecord]) -> None:
         "expire_at": (standing.pairing_expires_at for standing in standings),
         "retired": (standing.retired_qr for standing in standings),
         "profile_names": (standing.profile_name for standing in standings),
+        "phones_at": (standing.phone_at for standing in standings),
         "connected_at": (standing.connected_at for standing in standings),
     }
     connection.execute(SAVE, {name: list(values) for name, values in columns.items()})
@@ -89,6 +96,7 @@ def record_of(row: RowMapping) -> InstanceRecord:
         reason=row["reason"],
         phone=row["phone_number"],
         profile_name=row["profile_name"],
+        phone_at=row["phone_at"],
         pairing=None if pairing == Pairing() else pairing,
         pairing_at=row["pairing_at"],
         pairing_expires_at=row["qr_expires_at"],
@@ -103,6 +111,7 @@ def record_of(row: RowMapping) -> InstanceRecord:
         status=Status(row["status"] or "disconnected"),
         standing=standing,
         updated_at=row["updated_at"],
+        hooked=row["hooked_at"] is not None,
     )
 
 

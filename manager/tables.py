@@ -13,7 +13,9 @@ class Instance(Base):
     """One WhatsApp connection. `status` is our word for what two reports say together (manager.lifecycle).
 
     `state`, `state_at`: the newest connection report and the sender's time of it; `pairing_at`: the newest
-    QR's. They are clocks of the gateway's host and are only ever compared with each other.
+    QR's, or of what ended it; `phone_at`: the newest open's that named a phone. They are clocks of the
+    gateway's host and are only ever compared with each other. `hooked_at`: the gateway has the instance, with
+    our webhook; null until then, so that a click that broke off half way is finished by the next one.
     """
 
     __tablename__ = "whatsapp_instances"
@@ -44,7 +46,9 @@ class Instance(Base):
     qr_expires_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     retired_qr: Mapped[str | None] = mapped_column(Text)
     profile_name: Mapped[str | None] = mapped_column(Text)
+    phone_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     last_connected_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    hooked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
 
 
 class WebhookKey(Base):

@@ -3,7 +3,6 @@
 Each provider is a folder with `client.py` (HTTP) and `wire.py` (pure: their JSON ↔ these types).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -107,6 +106,3 @@ class MessageReported(ProviderEvent):
     status: str
     push_name: str | None
     sent_at: datetime | None
-
-
-Translate = Callable[[int, str, bytes, datetime], list[ProviderEvent]]

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
 
 from core import errors
@@ -67,11 +68,13 @@ class EvolutionClient:
                 return _understood(answer, _read(answer))
         except requests.ConnectTimeout as error:
             raise errors.Unavailable("The gateway does not answer", sent=False) from error
-        except requests.Timeout as error:
+        except (requests.Timeout, urllib3.exceptions.TimeoutError) as error:
             raise errors.TimedOut("The gateway did not answer in time") from error
         except requests.ConnectionError as error:
             raise errors.Unavailable("The gateway cannot be reached", sent=_was_sent(error)) from error
-        except requests.RequestException as error:
+        except urllib3.exceptions.ProtocolError as error:  # the body is read below requests
+            raise errors.Unavailable("The gateway's answer broke off") from error
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             raise errors.BadResponse("The gateway's answer cannot be read") from error
 
 
@@ -92,11 +95,9 @@ def _understood(answer: requests.Response, body: bytes) -> Any:
     """The JSON of a success. Raises the error that the status stands for; texts are never branched on."""
     status = answer.status_code
     try:
-        document = json.loads(body) if body else None
-    except ValueError:
+        document, readable = json.loads(body), True
+    except (ValueError, RecursionError):
         document, readable = None, False
-    else:
-        readable = True
     if status < 300 and readable:
         if isinstance(document, dict) and document.get("error") is True:
             raise errors.ProviderError(f"The gateway failed: {_said(document)}", provider_status=status)

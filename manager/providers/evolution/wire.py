@@ -3,6 +3,7 @@
 Shapes as recorded from 2.3.6, with the variants of 1.8 to 2.4 where they differ.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -30,16 +31,14 @@ STATUSES = {
     "DELIVERY_ACK": "delivered",
     "READ": "read",
     "PLAYED": "played",
+    "ERROR": "error",
 }
-STATUSES |= {"ERROR": "error"}
 WRAPPERS = ("ephemeralMessage", "viewOnceMessage", "viewOnceMessageV2", "deviceSentMessage")
 MOST_WRAPPED = 4
-EARLIEST, LATEST = (
-    datetime(2009, 1, 1, tzinfo=UTC),
-    datetime(2100, 1, 1, tzinfo=UTC),
-)  # WhatsApp began in 2009
+EARLIEST, LATEST = datetime(2009, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)  # WhatsApp began in 2009
 LONGEST_NAME = 200
-LONGEST_QR = 1000  # characters; WhatsApp's have some 240, and a QR code ends at 2,953
+QR = re.compile(r"[!-~]{1,1000}")  # WhatsApp's have some 240 characters, and a QR code ends at 2,953
+PAIRING_CODE = re.compile(r"[A-Z0-9]{6,8}")
 Facts = dict[str, Any]
 
 
@@ -93,7 +92,8 @@ def _connection(document: Mapping[str, Any], facts: Facts) -> list[ProviderEvent
     words = (data.get("state"), data.get("status"), data.get("connection"), document.get("status"))
     word = next((word for word in words if isinstance(word, str)), "")
     state = STATES.get(word, State.UNKNOWN)
-    reason = _number(data.get("statusReason"))
+    given = _number(data.get("statusReason"))
+    reason = given if given is not None and 0 < given < 1000 else None
     phone = user_of(_text(data.get("wuid"))) if state is State.CONNECTED else None
     if state is State.CONNECTED and phone is None:
         phone = user_of(_text(document.get("sender")))
@@ -118,10 +118,8 @@ def _message(document: Mapping[str, Any], facts: Facts) -> list[ProviderEvent]:
     """`{"key":{"remoteJid","remoteJidAlt"?,"fromMe","id","participant"?},"pushName","message":{…},"messageTimestamp"}`"""
     data = _object(document.get("data"))
     key = _object(data.get("key"))
-    message_id, chat = (
-        clean(_text(key.get("id"))),
-        _aliases(key, "remoteJid", "remoteJidAlt", "senderPn", "senderLid"),
-    )
+    message_id = _name(key.get("id"))
+    chat = _aliases(key, "remoteJid", "remoteJidAlt", "senderPn", "senderLid")
     content = text_of(data.get("message"))
     if not message_id or not chat or content is None or chat[0].endswith(("@broadcast", "@newsletter")):
         return []
@@ -183,7 +181,7 @@ def moment(value: object) -> datetime | None:
             found = datetime.fromtimestamp(seconds / 1000 if seconds > 10**11 else seconds, UTC)
     except (ValueError, OverflowError, OSError):
         return None
-    return found if found and EARLIEST < found < LATEST else None
+    return found.astimezone(UTC) if found and EARLIEST < found < LATEST else None
 
 
 def clean(text: str) -> str:
@@ -199,27 +197,41 @@ def user_of(jid: str) -> str | None:
 
 
 def _aliases(key: Mapping[str, Any], *names: str) -> tuple[str, ...]:
-    """The JIDs under these names, devices stripped, each once, in order."""
+    """The JIDs under these names, devices stripped, each once, in order; bare digits are a phone's."""
     found = []
     for name in names:
-        user, _, server = clean(_text(key.get(name))).partition("@")
-        if user and server:
-            found.append(f"{user.partition(':')[0]}@{'s.whatsapp.net' if server == 'c.us' else server}")
+        jid = _name(key.get(name))
+        user, _, server = jid.partition("@")
+        if phone := user_of(jid):
+            found.append(f"{phone}@s.whatsapp.net")
+        elif user and server:
+            found.append(f"{user.partition(':')[0]}@{server}")
     return tuple(dict.fromkeys(found))
 
 
+def _name(value: object) -> str:
+    """An id or a JID, fit for an index; "" for what cannot be one."""
+    name = clean(_text(value))
+    return name if len(name) <= LONGEST_NAME else ""
+
+
 def _pairing(found: Mapping[str, Any]) -> Pairing | None:
-    qr = clean(_text(found.get("code")))[:LONGEST_QR] or None
-    code = clean(_text(found.get("pairingCode"))).replace("-", "").upper() or None
-    return Pairing(qr=qr, pairing_code=code) if qr or code else None
+    qr, code = _text(found.get("code")), _text(found.get("pairingCode")).replace("-", "").upper()
+    pairing = Pairing(qr=_matching(QR, qr), pairing_code=_matching(PAIRING_CODE, code))
+    return None if pairing == Pairing() else pairing
+
+
+def _matching(pattern: re.Pattern[str], text: str) -> str | None:
+    return text if pattern.fullmatch(text) else None
 
 
 def _local_time(value: object) -> datetime | None:
     """`date_time` is the gateway's wall clock with a false Z: right for before and after, wrong as a time."""
     try:
-        return datetime.fromisoformat(value).replace(tzinfo=UTC) if isinstance(value, str) else None
+        found = datetime.fromisoformat(value).replace(tzinfo=UTC) if isinstance(value, str) else None
     except ValueError:
         return None
+    return found if found and EARLIEST < found < LATEST else None
 
 
 def _object(value: object) -> Mapping[str, Any]:
