@@ -144,6 +144,14 @@ def test_any_other_token_is_a_401(gate, token):
         gate.admit(with_token(token), None)
 
 
+def test_a_token_in_the_path_counts_like_one_in_the_header(gate):
+    for token, owner in ((TOKEN, MINE), (SHARED, KeyOwner())):
+        assert gate.admit({"path_token": token}, None).owner == owner
+        assert gate.admit({"path_token": token, "token": "wrong"}, None).owner == owner
+    with pytest.raises(Unauthenticated):
+        gate.admit({"path_token": "wrong"}, None)
+
+
 def test_no_credential_at_all_is_a_401_and_asks_nobody(gate, ring):
     for headers in ({}, {"token": None, "authorization": None}, {"token": "", "authorization": ""}):
         with pytest.raises(Unauthenticated):
