@@ -1,6 +1,7 @@
 """Changes → rows, in a few set-based statements with sorted keys. The caller's transaction.
 
-What is new, the database says (RETURNING): only that is told to people.
+What is new, the database says (RETURNING): only that is told to people. Of two times for one message the earlier
+counts, whichever came first.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from conversations.fold import Alias, Changes, MessageSeen
+from core.db import array
 from core.events import DomainEvent
 
 FIND_ALIASES = text("""
@@ -47,21 +49,22 @@ ON CONFLICT (id) DO UPDATE SET last_message_at = excluded.last_message_at
 WHERE kept.last_message_at < excluded.last_message_at
 """)
 MESSAGES = text("""
-INSERT INTO messages (id, instance_id, conversation_id, contact_id, whatsapp_message_id, direction, kind, content,
-                      status, sent_at)
+INSERT INTO messages AS kept (id, instance_id, conversation_id, contact_id, whatsapp_message_id, direction, kind,
+                              content, status, sent_at)
 SELECT * FROM unnest(
     CAST(:ids AS uuid[]), CAST(:instances AS uuid[]), CAST(:conversations AS uuid[]), CAST(:contacts AS uuid[]),
     CAST(:whatsapp_ids AS text[]), CAST(:directions AS text[]), CAST(:kinds AS text[]), CAST(:contents AS text[]),
     CAST(:statuses AS text[]), CAST(:sent AS timestamptz[])
 )
-ON CONFLICT DO NOTHING
-RETURNING id
+ON CONFLICT (instance_id, whatsapp_message_id) DO UPDATE SET sent_at = excluded.sent_at
+WHERE excluded.sent_at < kept.sent_at
+RETURNING id, xmax = 0 AS is_new
 """)
 
 
 def known_contacts(connection: Connection, wanted: set[Alias]) -> dict[Alias, UUID]:
     ordered = sorted(wanted)
-    columns = {"scopes": [scope for scope, _ in ordered], "jids": [jid for _, jid in ordered]}
+    columns = {"scopes": array(scope for scope, _ in ordered), "jids": array(jid for _, jid in ordered)}
     return {(row.scope, row.jid): row.contact_id for row in connection.execute(FIND_ALIASES, columns)}
 
 
@@ -72,7 +75,7 @@ def apply(connection: Connection, changes: Changes) -> list[DomainEvent]:
     _contacts(connection, changes)
     _conversations(connection, changes)
     messages = _by_id(changes.messages)
-    fresh = set(connection.execute(MESSAGES, _message_columns(messages)).scalars())
+    fresh = {row.id for row in connection.execute(MESSAGES, _message_columns(messages)) if row.is_new}
     return [_told(message) for message in changes.messages.values() if message.id in fresh and message.instance.user_id]
 
 
@@ -81,20 +84,20 @@ def _contacts(connection: Connection, changes: Changes) -> None:
     if not contacts:
         return
     columns = {
-        "ids": [contact.id for contact in contacts],
-        "scopes": [contact.scope for contact in contacts],
-        "organizations": [contact.organization_id for contact in contacts],
-        "users": [contact.user_id for contact in contacts],
-        "phones": [contact.phone for contact in contacts],
-        "names": [contact.name for contact in contacts],
-        "named": [contact.named_at for contact in contacts],
+        "ids": array(contact.id for contact in contacts),
+        "scopes": array(contact.scope for contact in contacts),
+        "organizations": array(contact.organization_id for contact in contacts),
+        "users": array(contact.user_id for contact in contacts),
+        "phones": array(contact.phone for contact in contacts),
+        "names": array(contact.name for contact in contacts),
+        "named": array(contact.named_at for contact in contacts),
     }
     connection.execute(CONTACTS, columns)
     aliases = sorted((alias, contact) for alias, contact in changes.aliases.items() if contact in changes.contacts)
     named = {
-        "scopes": [scope for (scope, _), _ in aliases],
-        "jids": [jid for (_, jid), _ in aliases],
-        "contacts": [contact for _, contact in aliases],
+        "scopes": array(scope for (scope, _), _ in aliases),
+        "jids": array(jid for (_, jid), _ in aliases),
+        "contacts": array(contact for _, contact in aliases),
     }
     connection.execute(ALIASES, named)
 
@@ -102,27 +105,27 @@ def _contacts(connection: Connection, changes: Changes) -> None:
 def _conversations(connection: Connection, changes: Changes) -> None:
     conversations = _by_id(changes.conversations)
     columns = {
-        "ids": [conversation.id for conversation in conversations],
-        "instances": [conversation.instance_id for conversation in conversations],
-        "contacts": [conversation.contact_id for conversation in conversations],
-        "groups": [conversation.group_jid for conversation in conversations],
-        "last": [conversation.last_message_at for conversation in conversations],
+        "ids": array(conversation.id for conversation in conversations),
+        "instances": array(conversation.instance_id for conversation in conversations),
+        "contacts": array(conversation.contact_id for conversation in conversations),
+        "groups": array(conversation.group_jid for conversation in conversations),
+        "last": array(conversation.last_message_at for conversation in conversations),
     }
     connection.execute(CONVERSATIONS, columns)
 
 
-def _message_columns(messages: Sequence[MessageSeen]) -> dict[str, list[Any]]:
+def _message_columns(messages: Sequence[MessageSeen]) -> dict[str, str]:
     return {
-        "ids": [message.id for message in messages],
-        "instances": [message.instance.id for message in messages],
-        "conversations": [message.conversation_id for message in messages],
-        "contacts": [message.contact_id for message in messages],
-        "whatsapp_ids": [message.report.message_id for message in messages],
-        "directions": ["outbound" if message.report.from_me else "inbound" for message in messages],
-        "kinds": [message.report.kind for message in messages],
-        "contents": [message.report.text for message in messages],
-        "statuses": [message.report.status for message in messages],
-        "sent": [message.sent_at for message in messages],
+        "ids": array(message.id for message in messages),
+        "instances": array(message.instance.id for message in messages),
+        "conversations": array(message.conversation_id for message in messages),
+        "contacts": array(message.contact_id for message in messages),
+        "whatsapp_ids": array(message.report.message_id for message in messages),
+        "directions": array("outbound" if message.report.from_me else "inbound" for message in messages),
+        "kinds": array(message.report.kind for message in messages),
+        "contents": array(message.report.text for message in messages),
+        "statuses": array(message.report.status for message in messages),
+        "sent": array(message.sent_at for message in messages),
     }
 
 

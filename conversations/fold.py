@@ -96,7 +96,8 @@ def fold(known: Known, reports: Sequence[MessageReported]) -> Changes:
             sent_at=sent_at,
             report=report,
         )
-        changes.messages.setdefault(message_id, seen)
+        if message_id not in changes.messages or sent_at < changes.messages[message_id].sent_at:
+            changes.messages[message_id] = seen
     return changes
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import BigInteger, Connection, DateTime, ForeignKey, Index, Text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from core.db import Base
+from core.db import Base, array
 
 RECORD = text("""
 WITH fresh AS (
@@ -71,8 +71,8 @@ def record(connection: Connection, events: Sequence[DomainEvent]) -> None:
     connection.execute(
         RECORD,
         {
-            "users": [event.user_id for event in events],
-            "types": [event.type for event in events],
-            "data": [json.dumps(event.data) for event in events],
+            "users": array(event.user_id for event in events),
+            "types": array(event.type for event in events),
+            "data": array(json.dumps(event.data) for event in events),
         },
     )

@@ -5,6 +5,7 @@ the whole batch in one statement of its own transaction, then lets all of them g
 whichever way a delivery came.
 """
 
+import contextlib
 import hashlib
 import threading
 from collections import deque
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 
 import structlog
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
 from core.errors import NotNow
 
@@ -97,6 +98,7 @@ class Inbox:
         self._lock = threading.Lock()
         self._filled = threading.Event()
         self._committer: threading.Thread | None = None
+        self._connection: Connection | None = None
         self._stopping = False
 
     def record(self, delivery: Delivery) -> Receipt:
@@ -150,18 +152,38 @@ class Inbox:
                 with self._lock:
                     batch = self._committing = self._batches.popleft()
                 self._commit(batch)
+        self._hang_up()
 
     def _commit(self, batch: _Batch) -> None:
         """Whatever happens, everybody who waits for the batch is let go, and the thread lives on."""
         try:
-            with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-                _keep(connection, batch)
+            try:
+                self._keep(batch)
+            except DBAPIError as error:
+                if not error.connection_invalidated:
+                    raise
+                self._hang_up()  # the database was started anew since the last batch
+                self._keep(batch)
             if batch.fresh:
                 self._ring()
         except Exception as error:
             log.error("inbox_commit_failed", error=type(error).__name__, rows=len(batch.deliveries))
+            self._hang_up()
         finally:
             batch.done.set()
+
+    def _keep(self, batch: _Batch) -> None:
+        if self._connection is None:  # the committer's own, for as long as it works
+            self._connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        _keep(self._connection, batch)
+
+    def _hang_up(self) -> None:
+        """Let go of the connection; what was wrong with it must not go back into the pool."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with contextlib.suppress(SQLAlchemyError):
+                connection.invalidate()
+                connection.close()
 
 
 def _keep(connection: Connection, batch: _Batch) -> None:

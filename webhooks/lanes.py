@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
 
+from core.db import array
 from core.errors import AppError
 
 LEASE = timedelta(seconds=20)  # a dead worker's lanes are taken over after this, within the promised 30 s
@@ -111,7 +112,7 @@ def claim(connection: Connection, me: str, *, after: str, lanes: int, events: in
         return []
     each = max(8, events // len(epochs))
     heads: dict[str, list[Stored]] = {lane: [] for lane in sorted(epochs)}
-    for row in connection.execute(HEADS, {"lanes": list(heads), "each": each}):
+    for row in connection.execute(HEADS, {"lanes": array(heads), "each": each}):
         heads[row.lane].append(Stored(**row._mapping))
     return [
         Held(lane=lane, epoch=epochs[lane], heads=tuple(found), emptied=len(found) < each)
@@ -127,10 +128,10 @@ def settle(connection: Connection, me: str, held: Sequence[Held]) -> None:
     values = {
         "me": me,
         "lease": LEASE,
-        "lanes": [lane.lane for lane in held],
-        "epochs": [lane.epoch for lane in held],
-        "counts": [len(lane.heads) for lane in held],
-        "emptied": [lane.emptied for lane in held],
+        "lanes": array(lane.lane for lane in held),
+        "epochs": array(lane.epoch for lane in held),
+        "counts": array(len(lane.heads) for lane in held),
+        "emptied": array(lane.emptied for lane in held),
     }
     if connection.execute(SETTLE, values).rowcount != len(held):
         raise LostLease("Another worker took a lane over")
@@ -138,13 +139,13 @@ def settle(connection: Connection, me: str, held: Sequence[Held]) -> None:
 
 def finish(connection: Connection, ids: Sequence[int], aside: Sequence[Aside] = ()) -> None:
     """Take the events out of the inbox; those in `aside` are kept where people find them."""
-    connection.execute(FINISH, {"ids": list(ids)})
+    connection.execute(FINISH, {"ids": array(ids)})
     if aside:
         columns = {
-            "ids": [event.id for event in aside],
-            "lanes": [event.lane for event in aside],
-            "states": [event.state for event in aside],
-            "reasons": [event.reason for event in aside],
+            "ids": array(event.id for event in aside),
+            "lanes": array(event.lane for event in aside),
+            "states": array(event.state for event in aside),
+            "reasons": array(event.reason for event in aside),
         }
         connection.execute(SET_ASIDE, columns)
 

@@ -66,9 +66,10 @@ class Worker:
 
     def work(self) -> int:
         """One batch over many lanes. Returns how many deliveries it dealt with. Raises StorageUnavailable."""
-        with self._transaction() as connection:
-            held = lanes.claim(connection, self._name, after=self._after, lanes=LANES, events=BATCH)
-        self._after = held[-1].lane if len(held) == LANES else ""
+        held = self._claim()
+        if not held and self._after:  # the end of a sweep: those before it may be due again
+            self._after = ""
+            held = self._claim()
         if not held:
             return 0
         try:
@@ -87,6 +88,13 @@ class Worker:
             except StorageUnavailable as error:
                 log.warning("worker_waits", reason=retry.reason(error))
                 stopping.wait(PAUSE_S)
+
+    def _claim(self) -> list[Held]:
+        """The next lanes of the alphabet, so that each comes round however many are due."""
+        with self._transaction() as connection:
+            held = lanes.claim(connection, self._name, after=self._after, lanes=LANES, events=BATCH)
+        self._after = held[-1].lane if len(held) == LANES else ""
+        return held
 
     def _settle_all(self, held: Sequence[Held]) -> None:
         try:
