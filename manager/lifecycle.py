@@ -122,7 +122,7 @@ def pairing_shown(before: Standing, pairing: Pairing, expires_at: datetime) -> S
 
 
 def seen(before: Standing, state: State, at: datetime) -> Standing:
-    """We looked ourselves, and the gateway said this. Its next report counts, whenever that was sent."""
+    """We looked ourselves, and the gateway said this: it counts until a report newer than those known comes."""
     is_open = state is State.CONNECTED
     connected_at = at if is_open and before.state is not state else before.connected_at
     after = replace(before, state=state, connected_at=connected_at)

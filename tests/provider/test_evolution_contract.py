@@ -18,8 +18,7 @@ from core.errors import (
     TimedOut,
     Unavailable,
 )
-from manager.providers.evolution import client as module
-from manager.providers.evolution.client import EvolutionClient
+from manager.providers.evolution.client import EvolutionClient, Limits
 from manager.providers.port import Hook, Pairing, Snapshot, State
 from sandbox.server import Sandbox
 from tests.conftest import KEY
@@ -227,8 +226,8 @@ def test_an_answer_may_come_in_pieces(rude, rudely):
     assert rudely.connect("user_x").pairing == Pairing(qr="2@x")
 
 
-def test_an_answer_without_end_is_cut(rude, rudely, monkeypatch):
-    monkeypatch.setattr(module, "LARGEST", 100_000)  # a constant, so that the test moves kilobytes
+def test_an_answer_without_end_is_cut(rude):
+    rudely = EvolutionClient(rude.url, KEY, Limits(largest_bytes=100_000))
 
     def endless(handler):
         handler.send_response(200)
@@ -241,8 +240,8 @@ def test_an_answer_without_end_is_cut(rude, rudely, monkeypatch):
         rudely.connect("user_x")
 
 
-def test_a_dripping_answer_ends_at_its_deadline(rude, rudely, monkeypatch):
-    monkeypatch.setattr(module, "DEADLINE_S", 0.3)
+def test_a_dripping_answer_ends_at_its_deadline(rude):
+    rudely = EvolutionClient(rude.url, KEY, Limits(deadline_s=0.3))
     over = threading.Event()
 
     def drip(handler):
@@ -258,8 +257,8 @@ def test_a_dripping_answer_ends_at_its_deadline(rude, rudely, monkeypatch):
     over.set()
 
 
-def test_an_answer_that_stops_half_way_times_out(rude, rudely, monkeypatch):
-    monkeypatch.setattr(module, "READ_S", 0.2)
+def test_an_answer_that_stops_half_way_times_out(rude):
+    rudely = EvolutionClient(rude.url, KEY, Limits(read_s=0.2))
     over = threading.Event()
 
     def stop(handler):
@@ -272,8 +271,8 @@ def test_an_answer_that_stops_half_way_times_out(rude, rudely, monkeypatch):
     over.set()
 
 
-def test_a_silent_server_times_out(rude, rudely, monkeypatch):
-    monkeypatch.setattr(module, "READ_S", 0.2)
+def test_a_silent_server_times_out(rude):
+    rudely = EvolutionClient(rude.url, KEY, Limits(read_s=0.2))
     over = threading.Event()
     rude.plays(lambda _: over.wait(10))
     with pytest.raises(TimedOut):

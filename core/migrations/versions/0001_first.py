@@ -162,7 +162,9 @@ def upgrade() -> None:
         sa.Column("qr_expires_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("retired_qr", sa.Text(), nullable=True),
         sa.Column("profile_name", sa.Text(), nullable=True),
+        sa.Column("phone_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("last_connected_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("hooked_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint(
             "status IN ('disconnected', 'connecting', 'qr_pending', 'connected')",
             name=op.f("ck_whatsapp_instances_status"),

@@ -7,6 +7,7 @@ answers cut at 16 MB. Never trusts a 200: `{"error":true}` is a failure.
 import json
 import socket
 import time
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
@@ -18,17 +19,27 @@ from core import errors
 from manager.providers.evolution import wire
 from manager.providers.port import Hook, Snapshot, State
 
-CONNECT_S, READ_S = 5.0, 60.0  # create waits 5 s for its QR, a slow WhatsApp up to 60 s
-DEADLINE_S = 90.0
-LARGEST = 16 * 1024 * 1024
 IN_FLIGHT = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How long an answer may take, and how large it may be. A slow WhatsApp holds a call for up to 60 s."""
+
+    connect_s: float = 5.0
+    read_s: float = 60.0
+    deadline_s: float = 90.0
+    largest_bytes: int = 16 * 1024 * 1024
+
+
+USUAL = Limits()
 
 
 class EvolutionClient:
     """A Provider. One object a server; safe for many threads."""
 
-    def __init__(self, url: str, key: str) -> None:
-        self._url = url
+    def __init__(self, url: str, key: str, limits: Limits = USUAL) -> None:
+        self._url, self._limits = url, limits
         self._http = requests.Session()
         self._http.trust_env = False
         self._http.headers.update({"apikey": key, "Accept": "application/json"})
@@ -61,11 +72,11 @@ class EvolutionClient:
                 method,
                 self._url + path,
                 json=body,
-                timeout=(CONNECT_S, READ_S),
+                timeout=(self._limits.connect_s, self._limits.read_s),
                 allow_redirects=False,
                 stream=True,
             ) as answer:
-                return _understood(answer, _read(answer))
+                return _understood(answer, _read(answer, self._limits))
         except requests.ConnectTimeout as error:
             raise errors.Unavailable("The gateway does not answer", sent=False) from error
         except (requests.Timeout, urllib3.exceptions.TimeoutError) as error:
@@ -78,13 +89,13 @@ class EvolutionClient:
             raise errors.BadResponse("The gateway's answer cannot be read") from error
 
 
-def _read(answer: requests.Response) -> bytes:
+def _read(answer: requests.Response, limits: Limits) -> bytes:
     """The body, within size and time: a server that drips must not hold a thread."""
-    until = time.monotonic() + DEADLINE_S
+    until = time.monotonic() + limits.deadline_s
     body = bytearray()
     while piece := answer.raw.read1(65536, decode_content=True):  # what is there, not a full buffer
         body += piece
-        if len(body) > LARGEST:
+        if len(body) > limits.largest_bytes:
             raise errors.BadResponse("The gateway's answer is too large", provider_status=answer.status_code)
         if time.monotonic() > until:
             raise errors.TimedOut("The gateway's answer took too long", provider_status=answer.status_code)

@@ -1,0 +1,369 @@
+"""The REST interface as other programs see it: exact shapes, search, paging, and what operators ask."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+import requests
+from sqlalchemy import text
+
+from api.paging import Cursors
+from bootstrap import build, build_app
+from conversations.owner import MessageOwner
+from core.access import Principal
+from manager.providers.port import MessageReported
+from tests.conftest import KEY
+from tests.factories import make_instance, token_for
+from tests.waiting import until
+
+SENT = datetime(2026, 11, 22, 3, 16, 13, tzinfo=UTC)
+FERNET = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
+CONNECT_KEYS = {
+    "success", "instanceName", "status", "qrCode", "qrcode", "qr", "pairingCode", "pairingCodeFormatted", "expiresAt",
+    "message",
+}  # fmt: skip
+STATUS_KEYS = {
+    "success", "instanceName", "status", "connected", "needsQR", "phoneNumber", "profileName", "health", "lastUpdate",
+}  # fmt: skip
+
+
+@pytest.fixture
+def browser(system):
+    with build_app(system).test_client() as client:
+        yield client
+
+
+@pytest.fixture
+def owner(system):
+    """Somebody with an instance: user id, instance name."""
+    with system.transaction() as connection:
+        return make_instance(connection)
+
+
+def reported(name, said, *, message_id=None, sent_at=SENT, chat="5511999990001@s.whatsapp.net", **more):
+    return MessageReported(
+        delivery_id=1,
+        instance=name,
+        reported_at=None,
+        received_at=SENT,
+        message_id=message_id or uuid4().hex.upper(),
+        chat=(chat,),
+        author=() if more.get("from_me") else (chat,),
+        from_me=more.get("from_me", False),
+        text=said,
+        kind="text",
+        status="delivered",
+        push_name=more.get("push_name"),
+        sent_at=sent_at,
+    )
+
+
+def receive(system, *reports):
+    """Take messages in as the worker does."""
+    messages = MessageOwner()
+    with system.transaction() as connection:
+        messages.apply(connection, messages.fold(messages.load(connection, reports), reports))
+
+
+def found(browser, headers, **query):
+    answer = browser.get("/api/messages", query_string=query, headers=headers)
+    assert answer.status_code == 200, answer.text
+    assert answer.json.keys() == {"success", "items", "next_cursor"}
+    return answer.json
+
+
+def texts(browser, headers, q):
+    return {item["text"] for item in found(browser, headers, q=q)["items"]}
+
+
+def is_time(value):
+    return datetime.fromisoformat(value).tzinfo is not None and value.endswith("Z") and value[-5] == "."
+
+
+def test_connect_answers_with_a_qr_in_both_forms(browser, bearer):
+    user = uuid4()
+    answer = browser.post("/api/whatsapp/connect", headers=bearer(user))
+    body = answer.json
+    assert (answer.status_code, body.keys()) == (200, CONNECT_KEYS)
+    assert (body["success"], body["instanceName"], body["status"]) == (True, f"user_{user}", "qr_pending")
+    assert body["qrCode"] == body["qrcode"]
+    assert body["qrCode"].startswith("data:image/png;base64,")
+    assert (body["pairingCode"], body["pairingCodeFormatted"]) == (None, None)
+    assert is_time(body["expiresAt"])
+    assert body["message"]
+
+
+def test_connect_while_connected_says_so(browser, bearer, sandbox, system):
+    user = uuid4()
+    name = browser.post("/api/whatsapp/connect", headers=bearer(user)).json["instanceName"]
+    requests.post(f"{sandbox.url}/sandbox/phones/scan", json={"instance": name}, timeout=10).raise_for_status()
+    state = f"{sandbox.url}/instance/connectionState/{name}"
+    until(lambda: requests.get(state, headers={"apikey": KEY}, timeout=10).json()["instance"]["state"] == "open")
+    with system.transaction() as connection:
+        connection.execute(text("UPDATE whatsapp_instances SET state='connected', status='connected', qr_code=NULL"))
+    body = browser.post("/api/whatsapp/connect", headers=bearer(user)).json
+    assert body.keys() == CONNECT_KEYS | {"alreadyConnected"}
+    assert (body["status"], body["alreadyConnected"], body["qr"], body["qrCode"]) == ("connected", True, None, None)
+
+
+def test_a_pairing_code_is_shown_in_both_forms(browser, bearer, system, owner):
+    user, _ = owner
+    pair = "UPDATE whatsapp_instances SET status='qr_pending', hooked_at=now(), pairing_code='K3ZT9QWB', qr_code='2@x'"
+    with system.transaction() as connection:
+        connection.execute(text(f"{pair}, qr_expires_at = now() + interval '40 seconds'"))
+    body = browser.post("/api/whatsapp/connect", headers=bearer(user)).json
+    assert (body["pairingCode"], body["pairingCodeFormatted"], body["qr"]) == ("K3ZT9QWB", "K3ZT-9QWB", "2@x")
+
+
+@pytest.mark.parametrize("method", ["fax", 5, None, ["qr"], {"a": 1}])
+def test_an_unknown_method_is_400(browser, bearer, method):
+    answer = browser.post("/api/whatsapp/connect", json={"method": method}, headers=bearer(uuid4()))
+    assert (answer.status_code, answer.json["code"]) == (400, "VALIDATION_ERROR")
+
+
+def test_only_an_admin_may_name_an_organization(browser, bearer, rows):
+    user, admin = uuid4(), uuid4()
+    asked = {"organization_id": "org_other"}
+    browser.post("/api/whatsapp/connect", json=asked, headers=bearer(user, organization_id="org_own"))
+    browser.post("/api/whatsapp/connect", json=asked, headers=bearer(admin, role="admin"))
+    kept = {row["user_id"]: row["organization_id"] for row in rows("SELECT * FROM whatsapp_instances")}
+    assert kept == {user: "org_own", admin: "org_other"}
+
+
+def test_the_status_of_somebody_new(browser, bearer):
+    user = uuid4()
+    body = browser.get("/api/whatsapp/status", headers=bearer(user)).json
+    assert body == {
+        "success": True,
+        "instanceName": f"user_{user}",
+        "status": "disconnected",
+        "connected": False,
+        "needsQR": True,
+        "phoneNumber": None,
+        "profileName": None,
+        "health": {"status": "unknown", "consecutiveFailures": 0, "lastCheckAt": None, "uptime": 0, "issues": []},
+        "lastUpdate": None,
+    }
+
+
+def test_the_status_of_somebody_connected(browser, bearer, system, owner):
+    user, name = owner
+    with system.transaction() as connection:
+        connection.execute(
+            text(
+                "UPDATE whatsapp_instances SET status='connected', state='connected', phone_number='5511999990001',"
+                " profile_name='Loja', last_connected_at = now() - interval '90 seconds'"
+            )
+        )
+    body = browser.get("/api/whatsapp/status", headers=bearer(user)).json
+    assert body.keys() == STATUS_KEYS
+    assert (body["instanceName"], body["status"], body["connected"], body["needsQR"]) == (
+        name,
+        "connected",
+        True,
+        False,
+    )
+    assert (body["phoneNumber"], body["profileName"]) == ("5511999990001", "Loja")
+    assert 90 <= body["health"]["uptime"] < 150
+    assert is_time(body["lastUpdate"])
+
+
+def test_a_message_has_its_shape(browser, bearer, system, owner):
+    user, name = owner
+    receive(system, reported(name, "Oi, quero agendar", message_id="3EB0", push_name="Ana"))
+    (item,) = found(browser, bearer(user))["items"]
+    assert {key: item[key] for key in item if key not in ("id", "conversationId", "contactId")} == {
+        "messageId": "3EB0",
+        "contactName": "Ana",
+        "phoneNumber": "5511999990001",
+        "instanceName": name,
+        "direction": "inbound",
+        "fromMe": False,
+        "text": "Oi, quero agendar",
+        "kind": "text",
+        "status": "delivered",
+        "at": "2026-11-22T03:16:13.000Z",
+    }
+    assert all(len(item[key]) == 36 for key in ("id", "conversationId", "contactId"))
+
+
+def test_text_is_answered_as_it_was_written(browser, bearer, system, owner):
+    user, name = owner
+    receive(system, reported(name, "Olá 😀 <script>"))
+    answer = browser.get("/api/messages", headers=bearer(user))
+    assert "Olá 😀 <script>".encode() in answer.data
+    assert answer.content_type == "application/json"
+
+
+SAID = [
+    "100% de desconto",
+    "a_b",
+    "axb",
+    "diz 'oi' e \"tchau\"",
+    "C:\\pasta",
+    "a/b",
+    "ÁGUA",
+    "'; DROP TABLE messages;--",
+]
+
+
+@pytest.mark.parametrize(
+    ("q", "expected"),
+    [
+        ("%", {SAID[0]}),
+        ("_", {SAID[1]}),
+        ("a_b", {SAID[1]}),
+        ("'", {SAID[3], SAID[7]}),
+        ('"', {SAID[3]}),
+        ("\\", {SAID[4]}),
+        ("/", {SAID[5]}),
+        ("água", {SAID[6]}),
+        ("DROP TABLE", {SAID[7]}),
+        ("a\0_b", {SAID[1]}),
+        ("nada disso", set()),
+        ("x" * 5000, set()),
+        ("", set(SAID)),
+    ],
+)
+def test_the_search_takes_every_character_as_itself(browser, bearer, system, owner, q, expected):
+    user, name = owner
+    receive(system, *(reported(name, said) for said in SAID))
+    assert texts(browser, bearer(user), q) == expected
+
+
+def test_the_search_finds_nothing_of_others(browser, bearer, system, owner):
+    user, name = owner
+    with system.transaction() as connection:
+        _, other = make_instance(connection)
+    receive(system, reported(name, "meu segredo"), reported(other, "segredo alheio"))
+    assert texts(browser, bearer(user), "segredo") == {"meu segredo"}
+
+
+def pages(browser, headers, **query):
+    """All pages, by following the cursor."""
+    cursor: dict[str, str] = {}
+    while True:
+        body = found(browser, headers, **query, **cursor)
+        yield body["items"]
+        if body["next_cursor"] is None:
+            return
+        cursor = {"cursor": body["next_cursor"]}
+
+
+@pytest.mark.parametrize("limit", [7, 50, 120, 200])
+def test_paging_over_equal_times_leaves_no_gap_and_no_duplicate(browser, bearer, system, owner, limit):
+    user, name = owner
+    receive(system, *(reported(name, f"n {number}", message_id=f"M{number}") for number in range(120)))
+    got = list(pages(browser, bearer(user), limit=limit))
+    ids = [item["messageId"] for page in got for item in page]
+    assert sorted(ids) == sorted(f"M{number}" for number in range(120))
+    assert all(len(page) == limit for page in got[:-1])
+    assert 0 < len(got[-1]) <= limit
+
+
+def test_what_arrives_while_somebody_pages_moves_nothing(browser, bearer, system, owner):
+    user, name = owner
+    receive(system, *(reported(name, "old", sent_at=SENT - timedelta(seconds=number)) for number in range(10)))
+    read = pages(browser, bearer(user), limit=4)
+    first = next(read)
+    receive(system, *(reported(name, "new", sent_at=SENT + timedelta(seconds=number)) for number in range(1, 5)))
+    rest = [item for page in read for item in page]
+    assert [item["text"] for item in first + rest] == ["old"] * 10
+
+
+def test_the_newest_stands_first(browser, bearer, system, owner):
+    user, name = owner
+    receive(system, *(reported(name, str(number), sent_at=SENT + timedelta(seconds=number)) for number in range(5)))
+    assert [item["text"] for item in found(browser, bearer(user))["items"]] == ["4", "3", "2", "1", "0"]
+
+
+def test_fifty_is_usual(browser, bearer, system, owner):
+    user, name = owner
+    receive(system, *(reported(name, "x") for _ in range(51)))
+    assert len(found(browser, bearer(user))["items"]) == 50
+
+
+@pytest.mark.parametrize("limit", ["0", "201", "-1", "abc", "1e2", "1.5", "", " 5", "٣", "9" * 5000])
+def test_a_limit_out_of_bounds_is_400(browser, bearer, limit):
+    answer = browser.get("/api/messages", query_string={"limit": limit}, headers=bearer(uuid4()))
+    assert (answer.status_code, answer.json["code"]) == (400, "VALIDATION_ERROR")
+
+
+def test_a_forged_cursor_is_400(browser, bearer, system):
+    ours = Cursors(system.settings.secret_key.get_secret_value())
+    good = ours.write((SENT, uuid4())) or ""
+    forged = Cursors("x" * 40).write((SENT, uuid4()))
+    for cursor in ["x", "..", "é", "\0", good[:-1], good + "x", forged, "a" * 9000]:
+        answer = browser.get("/api/messages", query_string={"cursor": cursor}, headers=bearer(uuid4()))
+        assert (answer.status_code, answer.json["code"]) == (400, "VALIDATION_ERROR"), cursor
+
+
+def test_queue_stats_are_for_admins(browser, bearer):
+    assert browser.get("/api/admin/queue-stats", headers=bearer(uuid4())).status_code == 403
+    answer = browser.get("/api/admin/queue-stats", headers=bearer(uuid4(), role="admin"))
+    assert answer.json == {
+        "success": True,
+        "pending": 0,
+        "oldest_age_s": None,
+        "processing": 0,
+        "parked": 0,
+        "waiting": 0,
+        "quarantined": 0,
+        "processed_total": 0,
+    }
+
+
+def test_the_webhook_test_says_what_arrived(browser, bearer):
+    answer = browser.post("/api/webhook/test", json={"a": [1]}, headers=bearer(uuid4(), role="admin"))
+    assert answer.json == {"success": True, "message": "Webhook received", "received": {"a": [1]}}
+    assert browser.post("/api/webhook/test", json={}, headers=bearer(uuid4())).status_code == 403
+    assert browser.post("/api/webhook/test", json={}).status_code == 401
+
+
+def test_in_production_there_is_no_webhook_test(engine, database_url, settings_of):
+    secrets = {"SECRET_KEY": "s" * 40, "AUTH_JWT_SECRET": "j" * 40, "APP_ENCRYPTION_KEY": FERNET}
+    live = build(settings_of(APP_ENV="production", **secrets), database_url)
+    try:
+        token = token_for(live, Principal(user_id=uuid4(), role="admin"))
+        answer = (
+            build_app(live)
+            .test_client()
+            .post("/api/webhook/test", json={}, headers={"Authorization": f"Bearer {token}"})
+        )
+    finally:
+        live.stop()
+    assert (answer.status_code, answer.get_json()["code"]) == (404, "NOT_FOUND")
+
+
+def test_health_has_its_two_keys_and_what_else_there_is_under_checks(browser):
+    answer = browser.get("/health")
+    assert (answer.status_code, answer.json.keys()) == (200, {"status", "timestamp", "checks"})
+    assert answer.json["status"] == "ok"
+    assert is_time(answer.json["timestamp"])
+    assert answer.json["checks"] == {"database": {"status": "ok"}, "gateway": {"breaker": "closed"}}
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz"])
+def test_the_probes_are_open_to_all(browser, path):
+    answer = browser.get(path)
+    assert (answer.status_code, answer.json) == (200, {"status": "ok"})
+
+
+def test_metrics_are_for_this_host_and_admins(browser, bearer):
+    answer = browser.get("/metrics")
+    assert answer.status_code == 200
+    assert b"zelador_inbox_pending 0.0" in answer.data
+    for elsewhere in ({"environ_base": {"REMOTE_ADDR": "203.0.113.5"}}, {"headers": {"X-Forwarded-For": "1.2.3.4"}}):
+        assert browser.get("/metrics", **elsewhere).status_code == 401
+    admin = bearer(uuid4(), role="admin")
+    assert browser.get("/metrics", headers=admin, environ_base={"REMOTE_ADDR": "203.0.113.5"}).status_code == 200
+
+
+def test_nothing_secret_is_in_an_answer(browser, bearer, system, owner):
+    headers = bearer(owner[0])
+    answers = [browser.post("/api/whatsapp/connect", headers=headers), browser.get("/health")]
+    said = json.dumps([answer.json for answer in answers])
+    secrets = (system.settings.secret_key, system.settings.auth_jwt_secret, system.settings.evolution_api_key)
+    assert not [secret for secret in secrets if secret.get_secret_value() in said]
+    assert "whk_" not in said
