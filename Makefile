@@ -39,7 +39,8 @@ lock: install-dev ## resolve pyproject.toml into the hashed requirements files
 	$(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --no-header -q pyproject.toml -o requirements.txt
 	$(BIN)/uv pip compile --universal --generate-hashes --no-emit-index-url --no-header -q --group dev -c requirements.txt pyproject.toml -o requirements-dev.txt
 
-translations: install-dev ## collect the pages' texts and compile the catalogues
-	$(BIN)/pybabel -q extract -F dashboard/translations/babel.cfg -o dashboard/translations/messages.pot --no-location --omit-header dashboard
-	$(BIN)/pybabel -q update -i dashboard/translations/messages.pot -d dashboard/translations -l en --no-fuzzy-matching --omit-header
-	$(BIN)/pybabel -q compile -d dashboard/translations
+translations: install-dev ## collect the pages' texts and compile the English catalogue
+	$(BIN)/pybabel -q extract -F dashboard/translations/babel.cfg -o dashboard/translations/messages.pot --no-location dashboard
+	$(BIN)/pybabel -q update -i dashboard/translations/messages.pot -d dashboard/translations -l en --no-fuzzy-matching --ignore-obsolete --omit-header -w 120
+	$(BIN)/pybabel -q compile -f -d dashboard/translations
+	@rm dashboard/translations/messages.pot

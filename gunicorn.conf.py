@@ -30,8 +30,12 @@ def on_starting(server):
 
 
 def when_ready(server):
-    """End with the supervisor: its pipe reaches EOF when it is gone, however it went."""
+    """End with the supervisor: its pipe reaches EOF when it is gone, however it went.
+
+    The terminal's Ctrl-C is the supervisor's too: gunicorn would drop requests and sockets at once.
+    """
     if fd := os.environ.get("ZELADOR_PARENT_FD"):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         threading.Thread(target=_end_with_parent, args=(int(fd),), daemon=True).start()
 
 
@@ -42,6 +46,8 @@ def _end_with_parent(fd):
 
 def post_worker_init(worker):
     """Let sockets go cleanly: gevent's worker would wait for them until graceful_timeout."""
+    if "ZELADOR_PARENT_FD" in os.environ:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_drain, args=(worker,), daemon=True).start()
 
 

@@ -72,6 +72,7 @@ def _add_logins(blueprint: Blueprint, access: Access, csrf: CSRFProtect) -> None
 def _speak(state: BlueprintSetupState) -> None:
     folder = str(Path(__file__).with_name("translations"))
     Babel(state.app, default_locale="pt_BR", locale_selector=language, default_translation_directories=folder)
+    state.app.add_template_global(lambda: language().replace("_", "-"), "language")
 
 
 def language() -> str:
@@ -104,6 +105,12 @@ def _texts() -> dict[str, str]:
         "live": gettext("Ao vivo"),
         "nothing": gettext("Nenhuma mensagem ainda."),
         "you": gettext("Você"),
+        "failed": gettext("Não deu certo. Tente de novo em instantes."),
+        "WHATSAPP_NOT_CONFIGURED": gettext("O servidor do WhatsApp ainda não foi configurado."),
+        "WHATSAPP_STORAGE_UNAVAILABLE": gettext("O banco de dados não responde. Tente de novo em instantes."),
+        "PROVIDER_UNAVAILABLE": gettext("O servidor do WhatsApp não responde. Tente de novo em instantes."),
+        "CIRCUIT_OPEN": gettext("O servidor do WhatsApp não responde. Tente de novo em instantes."),
+        "PROVIDER_TIMEOUT": gettext("O servidor do WhatsApp demora a responder. Tente de novo em instantes."),
         "logged_out": gettext("O WhatsApp foi desconectado pelo celular. Conecte de novo para continuar."),
         "banned": gettext("O WhatsApp recusou este número. Fale com o suporte do WhatsApp."),
         "qr_limit": gettext("Muitos códigos sem leitura. Clique em Conectar WhatsApp para tentar de novo."),

@@ -1,11 +1,12 @@
 """The hub: one reader of the feed for all sockets of a process.
 
 It reads the rows past each user's cursor when somebody rings, and once a second anyhow, encodes each event
-once and puts it into the mailboxes of that user's sockets. A mailbox that is full closes its socket: the
-client comes back and says what it saw last.
+once and puts it into the mailboxes of that user's sockets. A mailbox that is full gets nothing more: its socket
+has fallen behind, reads the feed for itself and joins again. So one slow client costs nobody else anything.
 """
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from notify import feed, frames
 
 log = structlog.get_logger()
 MAILBOX = 256  # frames
+MAILBOX_CHARS = 500_000  # a mailbox holds at most this and one frame: 1 MB
 POLL_S = 1.0
 
 
@@ -27,21 +29,35 @@ POLL_S = 1.0
 class Subscriber:
     """One socket's mailbox of encoded frames. `wake` is called when something was put in.
 
-    `overflowed`: something did not fit, the socket has to go.
+    The hub alone puts, the socket alone takes. `behind`: something did not fit after `cursor`, nothing more will come.
     """
 
     user_id: UUID
     cursor: int
     wake: Callable[[], None]
-    mailbox: deque[str] = field(default_factory=deque)
-    overflowed: bool = False
+    behind: bool = False
+    _mailbox: deque[str] = field(default_factory=deque)
+    _put: int = 0
+    _taken: int = 0
 
-    def put(self, frame: str) -> None:
-        if len(self.mailbox) < MAILBOX:
-            self.mailbox.append(frame)
+    def put(self, event_id: int, frame: str) -> None:
+        if self.behind or event_id <= self.cursor:
+            return
+        if len(self._mailbox) < MAILBOX and self._put - self._taken < MAILBOX_CHARS:
+            self._mailbox.append(frame)
+            self._put += len(frame)
+            self.cursor = event_id
         else:
-            self.overflowed = True
+            self.behind = True
         self.wake()
+
+    def take(self) -> str | None:
+        """The oldest frame; None when there is none."""
+        if not self._mailbox:
+            return None
+        frame = self._mailbox.popleft()
+        self._taken += len(frame)
+        return frame
 
 
 class Hub:
@@ -73,6 +89,12 @@ class Hub:
     @property
     def stopping(self) -> bool:
         return self._stopping.is_set()
+
+    @property
+    def listening(self) -> int:
+        """How many sockets hang on it."""
+        with self._lock:
+            return sum(len(group) for group in self._subscribers.values())
 
     def rang(self, topics: set[str]) -> None:
         """Somebody wrote to the feeds of these users (`*`: of anybody)."""
@@ -115,22 +137,28 @@ class Hub:
     def _hand_out(self, event: feed.FeedEvent) -> None:
         frame = frames.event(event)
         with self._lock:
-            for subscriber in self._subscribers.get(event.user_id, ()):
-                if subscriber.cursor < event.id:
-                    subscriber.cursor = event.id
-                    subscriber.put(frame)
-            if event.user_id in self._cursors:
-                lowest = min((s.cursor for s in self._subscribers[event.user_id]), default=event.id)
-                self._cursors[event.user_id] = lowest
+            group = self._subscribers.get(event.user_id)
+            if not group:
+                return
+            for subscriber in group:
+                subscriber.put(event.id, frame)
+            self._cursors[event.user_id] = min((s.cursor for s in group if not s.behind), default=event.id)
 
     def _run(self) -> None:
+        """Those who were rung for at once, and everybody once a second however much is rung."""
+        everybody_at = 0.0
         while not self._stopping.is_set():
-            rung = self._rung.wait(POLL_S)
+            self._rung.wait(max(0.0, everybody_at - time.monotonic()))
             self._rung.clear()
             with self._lock:
                 topics, self._topics = self._topics, set()
+            if time.monotonic() >= everybody_at:
+                topics, everybody_at = {ALL}, time.monotonic() + POLL_S
             try:
-                self.look(topics if rung else {ALL})
+                self.look(topics)
             except StorageUnavailable:
                 log.warning("hub_waits")
+                self._stopping.wait(POLL_S)
+            except Exception as error:  # the sockets of everybody hang on this thread
+                log.error("hub_failed", exc_info=error)
                 self._stopping.wait(POLL_S)

@@ -1,99 +1,66 @@
 """`/ws`: the client speaks first, gets a snapshot or what it missed, then the stream.
 
-One writer a socket: this handler's loop over its mailbox. The guard in front makes each frame one write with a
-deadline, refuses compression, and closes what floods.
+One writer a socket: the handler's loop over its mailbox. `notify.guard` stands in front of it.
 """
 
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import UUID
 
 import structlog
-from flask import Flask, request
+from flask import Flask
 from flask_sock import Sock
 from simple_websocket import ConnectionClosed, Server
 
 from core.access import Principal
 from core.db import Transaction
-from core.errors import Forbidden, StorageUnavailable
-from notify import feed, frames
+from core.errors import StorageUnavailable
+from notify import feed, frames, guard
 from notify.hub import Hub, Subscriber
 
 log = structlog.get_logger()
-SEND_S = 10  # seconds a client has to take one frame
+SEND_S = 10.0  # seconds a client has to take one frame
 PING_S = 25
-FIRST_FRAME_S = 10
+FIRST_FRAME_S = 10.0
+LOOK_S = 1.0  # how soon a socket without a subscription notices that the process ends
 LARGEST_FRAME = 16 * 1024
 FLOOD = 60  # client frames a minute
-SOCKET_KEYS = ("gunicorn.socket", "werkzeug.socket")
 BAD_FRAMES = 10
-CLOSE_RESTART, CLOSE_BAD, CLOSE_LATE, CLOSE_SLOW, CLOSE_FLOOD = 1012, 4400, 4408, 4410, 4429
+CLOSE_RESTART, CLOSE_TRY_LATER, CLOSE_BAD, CLOSE_LATE, CLOSE_FLOOD = 1012, 1013, 4400, 4408, 4429
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lines:
-    """What the sockets need of others: who is calling, the user's status, the feed."""
+    """What the sockets need of others: who is calling, the user's status, the feed. The times are tests' seams."""
 
     user: Callable[[], Principal]
     status: Callable[[UUID], dict[str, object]]
     transaction: Transaction
     hub: Hub
     origins: frozenset[str]
+    first_frame_s: float = FIRST_FRAME_S
+    send_s: float = SEND_S
 
 
-class LockedSocket:
-    """One whole frame at a time, bounded in time.
+class Over(Exception):
+    """The socket has to be closed, with this code."""
 
-    simple-websocket writes with `send` (a part of a frame may be left) and from two threads (its pings).
-    """
-
-    def __init__(self, inner: Any, timeout: float) -> None:
-        self._inner, self._lock = inner, threading.Lock()
-        inner.settimeout(timeout)
-
-    def send(self, data: bytes, *_: Any) -> int:
-        with self._lock:
-            self._inner.sendall(data)
-        return len(data)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
+    def __init__(self, code: int, why: str) -> None:
+        super().__init__(why)
+        self.code, self.why = code, why
 
 
 def install(app: Flask, lines: Lines) -> None:
     """Add `/ws` and the guard to the application."""
     app.config["SOCK_SERVER_OPTIONS"] = {"ping_interval": PING_S, "max_message_size": LARGEST_FRAME}
-    sock = Sock(app)
-
-    @app.before_request
-    def guard() -> None:
-        if not _is_websocket():
-            return
-        request.environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)  # deflate costs 94 KB a socket
-        for key in SOCKET_KEYS:
-            if key in request.environ:
-                request.environ[key] = LockedSocket(request.environ[key], SEND_S)
-        check_origin(lines.origins)
-        lines.user()  # refused before the upgrade: a 401 is clearer than a socket that closes
+    guard.install(app, lines.user, lines.origins, lines.send_s)
 
     def live(server: Server) -> None:
         Conversation(server, lines, lines.user().user_id).hold()
 
-    sock.route("/ws")(live)
-
-
-def check_origin(allowed: frozenset[str]) -> None:
-    """A page of another site must not use somebody's cookie. Raises Forbidden."""
-    origin = request.headers.get("Origin")
-    if origin is None or origin in allowed:
-        return
-    parts = urlsplit(origin)
-    if parts.scheme not in ("http", "https") or parts.netloc != request.host:
-        raise Forbidden("This origin may not open sockets here", code="ORIGIN")
+    Sock(app).route("/ws")(live)
 
 
 class Conversation:
@@ -107,99 +74,109 @@ class Conversation:
     def hold(self) -> None:
         """Until either side closes."""
         try:
-            since = self._subscription()
-            if since is not None:
-                self._stream(since)
+            self._stream(self._start(self._subscription()))
         except (ConnectionClosed, OSError):
-            return  # the client has gone; what it missed it will ask for
+            return  # the client has gone, or takes nothing; what it missed it will ask for
+        except Over as over:
+            self._close(over.code, over.why)
         except StorageUnavailable:
-            self._close(1013, "storage unavailable")
+            self._close(CLOSE_TRY_LATER, "storage unavailable")
 
     def _subscription(self) -> int | None:
-        """The first frame's `since`: -1 for a snapshot. None: the socket was closed."""
-        until = time.monotonic() + FIRST_FRAME_S
+        """The first frame's `since`; None asks for a snapshot."""
+        until = time.monotonic() + self._lines.first_frame_s
         while (left := until - time.monotonic()) > 0:
-            text = self._server.receive(timeout=left)
-            if text is None:
-                break
-            if (asked := self._understood(text)) is None:
-                if self._bad > BAD_FRAMES:
-                    self._close(CLOSE_BAD, "too many bad frames")
-                    return None
-                continue
-            since = asked.get("since")
-            if asked["type"] == "subscribe" and (since is None or _is_id(since)):
-                return -1 if since is None else int(since)
-            self._server.send(frames.error("SUBSCRIBE_FIRST", "Send subscribe first"))
-        self._close(CLOSE_LATE, "no subscribe in time")
-        return None
+            for asked in self._heard():
+                since = asked.get("since")
+                if asked["type"] == "subscribe" and (since is None or _is_id(since)):
+                    return since
+                self._server.send(frames.error("SUBSCRIBE_FIRST", "Send subscribe first"))
+            self._end_with_the_process()
+            self._server.event.wait(min(left, LOOK_S))
+        raise Over(CLOSE_LATE, "no subscribe in time")
 
-    def _stream(self, since: int) -> None:
-        """The reader of the socket and the hub set the same event: an idle socket costs nothing."""
-        event = self._server.event
-        subscriber = self._lines.hub.join(self._user_id, self._start(since), event.set)
-        try:
-            while self._deliver(subscriber) and self._listen():
-                event.wait(PING_S)
-                event.clear()
-        finally:
-            self._lines.hub.leave(subscriber)
-
-    def _start(self, since: int) -> int:
-        """Send the snapshot where one is due; the id after which the stream begins."""
+    def _start(self, since: int | None) -> int:
+        """Send what was missed, or the snapshot; the id after which the stream goes on."""
         with self._lines.transaction() as connection:
             stream = feed.stream(connection, self._user_id)
-        if since >= 0 and stream.holds(since):
-            return since
-        if since >= 0:
+        if since is not None and stream.holds(since):
+            return self._catch_up(since) if since < stream.head else since
+        if since is not None:
             self._server.send(frames.bare("reset"))
         # read after the head: what comes in between is in both, and says the same twice
         self._server.send(frames.snapshot(self._lines.status(self._user_id), stream.head))
         return stream.head
 
-    def _deliver(self, subscriber: Subscriber) -> bool:
-        """Send what is there. False: the socket was closed."""
-        while subscriber.mailbox:
-            self._server.send(subscriber.mailbox.popleft())
-        if subscriber.overflowed:
-            return self._close(CLOSE_SLOW, "too slow")
-        if self._lines.hub.stopping:
-            return self._close(CLOSE_RESTART, "restart")
-        return True
+    def _catch_up(self, cursor: int) -> int:
+        """Send the feed from here to its end, at the client's own pace."""
+        while True:
+            with self._lines.transaction() as connection:
+                events = feed.events_after(connection, {self._user_id: cursor})
+            for event in events:
+                self._server.send(frames.event(event))
+                cursor = event.id
+            self._answer()
+            self._end_with_the_process()
+            if len(events) < feed.MOST:
+                return cursor
 
-    def _listen(self) -> bool:
-        """Answer what the client said meanwhile. False: the socket was closed."""
+    def _stream(self, cursor: int) -> None:
+        """Follow the hub; whenever that was too fast, catch up and follow again."""
+        while True:
+            subscriber = self._lines.hub.join(self._user_id, cursor, self._server.event.set)
+            try:
+                self._follow(subscriber)
+            finally:
+                self._lines.hub.leave(subscriber)
+            cursor = self._catch_up(subscriber.cursor)
+
+    def _follow(self, subscriber: Subscriber) -> None:
+        """Until the socket has fallen behind. The reader of the socket and the hub set the same event."""
+        while True:
+            self._answer()  # clears the event, so it comes first: what is set from here on ends the wait below
+            self._end_with_the_process()
+            behind = subscriber.behind  # before the mailbox is emptied: then nothing comes after it
+            while (frame := subscriber.take()) is not None:
+                self._server.send(frame)
+            if behind:
+                return
+            self._server.event.wait(PING_S)
+
+    def _answer(self) -> None:
+        """Answer what the client said meanwhile."""
+        for asked in self._heard():
+            if asked["type"] == "ping":
+                self._server.send(frames.bare("pong"))
+            else:
+                self._server.send(frames.error("UNKNOWN_TYPE", "This command is not known"))
+
+    def _heard(self) -> Iterator[Mapping[str, Any]]:
+        """The commands that have come; what is none is answered here."""
         while (text := self._server.receive(timeout=0)) is not None:
             now = time.monotonic()
             self._heard_at = [at for at in self._heard_at if at > now - 60] + [now]
             if len(self._heard_at) > FLOOD:
-                return self._close(CLOSE_FLOOD, "too many frames")
-            if (asked := self._understood(text)) is not None:
-                self._answer(asked["type"])
-            elif self._bad > BAD_FRAMES:
-                return self._close(CLOSE_BAD, "too many bad frames")
-        return True
-
-    def _understood(self, text: str | bytes) -> Any:
-        if (asked := frames.command(text)) is None:
+                raise Over(CLOSE_FLOOD, "too many frames")
+            if (asked := frames.command(text)) is not None:
+                yield asked
+                continue
             self._bad += 1
+            if self._bad > BAD_FRAMES:
+                raise Over(CLOSE_BAD, "too many bad frames")
             self._server.send(frames.error("BAD_FRAME", "A frame is a JSON object with a type"))
-        return asked
 
-    def _answer(self, kind: str) -> None:
-        if kind == "ping":
-            self._server.send(frames.bare("pong"))
-        else:
-            self._server.send(frames.error("UNKNOWN_TYPE", "This command is not known"))
+    def _end_with_the_process(self) -> None:
+        if self._lines.hub.stopping:
+            raise Over(CLOSE_RESTART, "restart")
 
-    def _close(self, code: int, why: str) -> bool:
+    def _close(self, code: int, why: str) -> None:
+        """Say why, and give the client a moment to hear it before the server cuts the line."""
         log.info("socket_closed", close_code=code, why=why)
-        self._server.close(code, why)
-        return False
-
-
-def _is_websocket() -> bool:
-    return request.headers.get("Upgrade", "").lower() == "websocket"
+        try:
+            self._server.close(code, why)
+        except (ConnectionClosed, OSError):
+            return
+        self._server.thread.join(timeout=guard.LINGER_S)
 
 
 def _is_id(value: object) -> bool:

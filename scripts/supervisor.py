@@ -7,6 +7,7 @@ supervisor is gone, however it went, the pipe ends and the children end by thems
 import fcntl
 import json
 import os
+import select
 import shutil
 import signal
 import socket
@@ -21,12 +22,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.postgres import EmbeddedPostgres
+from core.postgres_folder import DataFolder
 from core.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 READY_S = 30.0
 STOP_S = 18.0  # of the 25 promised; PostgreSQL needs the rest
 LOOK_EVERY_S = 0.2
+PORTS_S = 4.0  # the children of a supervisor that was killed need a moment to let go of theirs
 SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
 STABLE_S = 30.0
 UNAVAILABLE, TRY_LATER = 69, 75
@@ -56,89 +59,101 @@ class Supervisor:
         self._data_dir = settings.zelador_data_dir.resolve()
         self._environ = {**os.environ, "PYTHONUNBUFFERED": "1", "ZELADOR_DATA_DIR": str(self._data_dir)}
         self._environ |= {"HOST": settings.host, "PORT": str(settings.port)}
+        self._environ.setdefault("MALLOC_ARENA_MAX", "2")  # many threads that wait need no heap each
         self._stopping = threading.Event()
         self._children: list[Child] = []
+        self._links: dict[str, str] = {}
+        self._after_a_kill: bool | None = None  # None: another one runs here
         self._postgres: EmbeddedPostgres | None = None
+        self._postgres_folder = DataFolder(self._data_dir)
 
     def run(self) -> int:
         """Until told to stop; the exit code."""
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, lambda *_: self._stopping.set())
+        on_end(self._stopping.set)
+        steps = (self._lock, self._check_ports, self._start_postgres, self._prepare, self._launch_all, self._announce)
         try:
-            self._start()
+            for step in steps:
+                if not self._stopping.is_set():
+                    step()
             while not self._stopping.wait(LOOK_EVERY_S):
+                self._look_after_postgres()
                 for child in self._children:
                     self._look_after(child)
             return 0
         except CannotStart as error:
+            if self._stopping.is_set():  # Ctrl-C has ended what we were waiting for
+                return 0
             print(error, file=sys.stderr)
             return error.code
         finally:
             self._stop()
 
-    def _start(self) -> None:
-        self._lock()
-        self._check_ports()
+    def _start_postgres(self) -> None:
         if self._settings.database_url is None:
             self._postgres = EmbeddedPostgres(self._data_dir)
             self._postgres.attach()
-            print(f"postgres  {self._data_dir / 'postgres'}")
-        links = self._prepare()
+            _say("postgres", self._postgres_folder.database)
+
+    def _launch_all(self) -> None:
         self._share_metrics()
         self._inherit_pipe()
         self._children = self._planned()
         for child in self._children:
             self._launch(child)
-            print(f"{child.name:<9} pid {child.process.pid if child.process else '-'}")
-        self._announce(links)
+            _say(child.name, f"pid {child.process.pid if child.process else '-'}")
 
-    def _announce(self, links: dict[str, str]) -> None:
+    def _announce(self) -> None:
         """Say where everything is, once it answers; `ready …` is the last line."""
         base = f"http://{self._settings.host}:{self._settings.port}"
         gateway = self._settings.gateway
         if gateway and gateway.is_sandbox:
             self._wait_for(f"{gateway.url}/")
-            print(f"sandbox   {gateway.url}/sandbox/")
+            _say("sandbox", f"{gateway.url}/sandbox/")
         if "web" in self._roles:
             self._wait_for(f"{base}/readyz")
-            for name, link in links.items():
-                print(f"login     {base}/login/{link}  ({name})")
-        print(f"ready {base}", flush=True)
+            for name, link in self._links.items():
+                _say("login", f"{base}/login/{link}  ({name})")
+        if not self._stopping.is_set():
+            print(f"ready {base}", flush=True)
 
     def _lock(self) -> None:
         """One product a data folder. The lock goes with this process, however it ends."""
         try:
             self._data_dir.mkdir(parents=True, exist_ok=True)
-            self._lock_file = open(self._data_dir / "serve.lock", "w")  # noqa: SIM115 — held while we live
+            self._lock_file = open(self._data_dir / "serve.lock", "a+")  # noqa: SIM115 — held while we live
         except OSError as error:
             raise CannotStart(f"The data folder {self._data_dir} cannot be written: {error.strerror}") from None
         try:
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise CannotStart(f"Zelador runs already on {self._data_dir}", TRY_LATER) from None
+        self._after_a_kill = self._lock_file.tell() > 0
+        self._note(f"{os.getpid()}\n")
+
+    def _note(self, text: str) -> None:
+        """Keep our process number in the lock file while we live: one that is left there says that we were killed."""
+        self._lock_file.truncate(0)
+        self._lock_file.write(text)
+        self._lock_file.flush()
 
     def _check_ports(self) -> None:
         wanted = [("PORT", self._settings.host, self._settings.port)] if "web" in self._roles else []
         gateway = self._settings.gateway
         if gateway and gateway.is_sandbox:
             wanted.append(("SANDBOX_PORT", "127.0.0.1", self._settings.sandbox_port))
+        until = time.monotonic() + (PORTS_S if self._after_a_kill else 0)
         for name, host, port in wanted:
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            with socket.socket(family) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                try:
-                    probe.bind((host, port))
-                except OSError as error:
-                    raise CannotStart(f"{name}: {host}:{port} cannot be used: {error.strerror}") from None
+            while trouble := _port_trouble(host, port):
+                if time.monotonic() > until or self._stopping.wait(LOOK_EVERY_S):
+                    raise CannotStart(f"{name}: {host}:{port} cannot be used: {trouble}")
 
-    def _prepare(self) -> dict[str, str]:
+    def _prepare(self) -> None:
         """Migrations and demo people, in a process of their own: the supervisor need not carry their libraries."""
         done = subprocess.run(_ops("prepare"), env=self._environ, capture_output=True, text=True, check=False)
         if done.returncode:
             lines = done.stderr.strip().splitlines() or ["The database could not be prepared"]
             raise CannotStart(lines[-1], done.returncode)
-        links: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
-        return links
+        self._links = json.loads(done.stdout.splitlines()[-1])
 
     def _share_metrics(self) -> None:
         folder = self._data_dir / "metrics"
@@ -171,6 +186,12 @@ class Supervisor:
             child.command, cwd=ROOT, env=self._environ, pass_fds=(self._pipe,), stdin=subprocess.DEVNULL, stdout=quiet
         )
         child.started_at = time.monotonic()
+
+    def _look_after_postgres(self) -> None:
+        """It is no child of ours, and may be killed too."""
+        if self._postgres and not self._postgres_folder.alive():
+            print("postgres ended, again now", file=sys.stderr)
+            self._postgres.attach()
 
     def _look_after(self, child: Child) -> None:
         """Start it again when it has died: soon at first, later and later when it keeps dying."""
@@ -214,14 +235,38 @@ class Supervisor:
                 process.wait()
         if self._postgres:
             self._postgres.detach(stop=True)
+        if self._after_a_kill is not None:
+            self._note("")
 
 
 def on_end(end: Callable[[], object]) -> None:
-    """In a child: call `end` at SIGTERM, at Ctrl-C, and when the supervisor is gone."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: end())
-    if fd := os.environ.get("ZELADOR_PARENT_FD"):
-        threading.Thread(target=lambda: (os.read(int(fd), 1), end()), daemon=True).start()
+    """Call `end`, in a thread, at SIGTERM, Ctrl-C, hang-up, and in a child when the supervisor is gone.
+
+    Not in a handler: what `end` locks may be locked by the very code it interrupts, and a main thread that waits
+    may sleep on when the kernel gives the signal to another thread. The wake-up descriptor knows neither trouble.
+    """
+    heard, tell = os.pipe()
+    os.set_blocking(tell, False)
+    signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda *_: None)
+    waited_for = [heard] + ([int(fd)] if (fd := os.environ.get("ZELADOR_PARENT_FD")) else [])
+    threading.Thread(target=lambda: (select.select(waited_for, [], []), end()), name="on-end", daemon=True).start()
+
+
+def _port_trouble(host: str, port: int) -> str | None:
+    """Why nobody could listen there; None when one can."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            return error.strerror
+    return None
+
+
+def _say(part: str, what: object) -> None:
+    print(f"{part:<9} {what}", flush=True)
 
 
 def _ops(*arguments: str) -> list[str]:

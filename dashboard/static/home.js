@@ -24,7 +24,9 @@ function draw() {
   at("status").dataset.status = status || "";
   at("live").textContent = state.live ? texts.live : texts.offline;
   at("live").dataset.live = state.live ? "yes" : "no";
-  show("phone", status === "connected" && state.phone, state.phone ? `+${state.phone}` : "");
+  show("phone", status === "connected" && state.phone, phoneText(state.phone));
+  show("invitation", status === "disconnected" && !state.problem);
+  if (at("toy")) show("toy", status === "connected");
   show("problem", state.problem && status !== "connected", state.problem);
   show("qr-box", status === "qr_pending" || (status === "connecting" && state.busy));
   show("qr", qr && secondsLeft() > 0);
@@ -39,6 +41,13 @@ function show(id, visible, text) {
   if (text !== undefined) at(id).textContent = text || "";
 }
 
+// +55 11 99999-0001 where it is a Brazilian number, else as it comes; a group or an alias is no number.
+function phoneText(number) {
+  const [, area, first, last] = /^55(\d\d)(\d{4,5})(\d{4})$/.exec(number) || [];
+  if (area) return `+55 ${area} ${first}-${last}`;
+  return /^\d+$/.test(number) ? `+${number}` : number || "";
+}
+
 function secondsLeft() {
   return state.expiresAt ? Math.ceil((new Date(state.expiresAt) - Date.now()) / 1000) : 0;
 }
@@ -51,8 +60,9 @@ function countdown() {
 async function ask(path, options = {}) {
   const headers = { "X-CSRFToken": document.querySelector('meta[name="csrf-token"]').content };
   const answer = await fetch(path, { ...options, headers });
+  if (answer.status === 401) location.assign("/login");
   const body = await answer.json();
-  if (!answer.ok) throw new Error(body.message);
+  if (!answer.ok) throw new Error(texts[body.code] || texts.failed);
   return body;
 }
 
@@ -63,7 +73,7 @@ async function connect() {
     change({ status: body.status });
     if (body.qrCode) change({ qr: body.qrCode, expiresAt: body.expiresAt });
   } catch (error) {
-    change({ problem: error.message });
+    change({ problem: error instanceof TypeError ? texts.failed : error.message });  // TypeError: the network's
   } finally {
     change({ busy: false });
   }
@@ -75,7 +85,7 @@ function addMessage(message, atTop) {
   item.dataset.message = message.messageId;
   const from = document.createElement("span");
   from.className = "from";
-  from.textContent = message.fromMe ? texts.you : message.contactName || message.from || message.phoneNumber || "";
+  from.textContent = message.fromMe ? texts.you : message.contactName || phoneText(message.from || message.phoneNumber);
   const time = document.createElement("time");
   time.dateTime = message.at;
   time.textContent = new Date(message.at).toLocaleString(document.documentElement.lang, { timeStyle: "short", dateStyle: "short" });
@@ -92,14 +102,14 @@ async function loadMessages() {
 }
 
 async function loadQueue() {
-  const stats = await ask("/api/admin/queue-stats");
-  document.querySelectorAll("[data-queue]").forEach((place) => (place.textContent = stats[place.dataset.queue]));
+  const stats = await ask("/api/admin/queue-stats").catch(() => ({}));
+  document.querySelectorAll("[data-queue]").forEach((place) => (place.textContent = stats[place.dataset.queue] ?? "–"));
 }
 
 live((frame) => {
   if (frame.type === "message") addMessage(frame.data, true);
   else if (reduce[frame.type]) change(reduce[frame.type](frame.data));
-  if (frame.type === "snapshot") loadMessages();
+  if (frame.type === "snapshot") loadMessages().catch(() => {});  // it comes again with the next snapshot
 }, (isLive) => change({ live: isLive }));
 at("connect").addEventListener("click", connect);
 setInterval(draw, 500);

@@ -1,0 +1,555 @@
+"""The live channel on a real server: what a browser sees, and what happens to clients that misbehave."""
+
+import base64
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+import requests
+from flask import Flask
+from sqlalchemy import Engine, text
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+from werkzeug.serving import make_server
+
+from bootstrap import FEED_GREW, System, build, build_app
+from core import events
+from core.access import Principal, create_person, make_link
+from core.events import DomainEvent
+from core.settings import Settings
+from core.web import install as install_web
+from notify import sockets
+from notify.hub import Hub
+from tests.conftest import KEY
+from tests.factories import make_instance
+from tests.waiting import until
+
+ROOT = Path(__file__).parents[2]
+GUARD_S = 10
+NOWHERE = "http://127.0.0.1:9"
+
+
+def line(base: str, headers: dict[str, str] | None = None, **how: Any) -> Any:
+    """A socket to `/ws`, closed at the end of its `with`."""
+    url = base.replace("http", "ws", 1) + "/ws"
+    times: dict[str, Any] = {"open_timeout": GUARD_S, "close_timeout": 3}
+    return connect(url, additional_headers=headers, compression=None, proxy=None, **times, **how)
+
+
+def say(client: ClientConnection, **frame: object) -> None:
+    client.send(json.dumps(frame))
+
+
+def hear(client: ClientConnection) -> Any:
+    return json.loads(client.recv(timeout=GUARD_S))
+
+
+def subscribed(client: ClientConnection, since: int | None = None) -> ClientConnection:
+    say(client, type="subscribe", since=since)
+    return client
+
+
+def close_code(client: ClientConnection) -> int | None:
+    """Read to the end; the code the server closed with."""
+    try:
+        while True:
+            client.recv(timeout=GUARD_S)
+    except ConnectionClosed as closed:
+        return closed.rcvd.code if closed.rcvd else None
+
+
+def tell(system: System, user: UUID, *numbers: int, ring: bool = True, filler: str = "") -> None:
+    """One event a number, each in a transaction of its own."""
+    for number in numbers:
+        with system.transaction() as connection:
+            data = {"number": number, "filler": filler}
+            events.record(connection, [DomainEvent(user_id=user, type="notice", data=data)])
+    if ring:
+        system.bell.ring(FEED_GREW, [str(user)])
+
+
+@pytest.fixture(scope="module")
+def system(place: Path, database_url: str) -> Iterator[System]:
+    """The web role's parts, for all tests here: ending a listener takes a second."""
+    environ = {"ZELADOR_DATA_DIR": str(place / "settings"), "EVOLUTION_API_URL": NOWHERE, "EVOLUTION_API_KEY": KEY}
+    built = build(Settings.from_env(environ), database_url)
+    yield built
+    built.stop()
+
+
+@pytest.fixture(scope="module")
+def web(system: System) -> Iterator[str]:
+    system.start("web")
+    with served(build_app(system)) as base:
+        yield base
+        system.hub.stop()
+
+
+@pytest.fixture(autouse=True)
+def _emptied(engine: Engine) -> None:
+    """The database is left empty."""
+
+
+@pytest.fixture
+def user(system):
+    with system.transaction() as connection:
+        return make_instance(connection)[0]
+
+
+# --- the first frame ---------------------------------------------------------------------------------------
+
+
+def test_a_subscriber_gets_a_snapshot_and_then_every_event_in_order(web, system, user, bearer):
+    tell(system, user, 1, 2)
+    with line(web, bearer(user)) as client:
+        snapshot = hear(subscribed(client))
+        assert (snapshot["type"], snapshot["id"]) == ("snapshot", 2)
+        assert snapshot["data"]["instanceName"] == f"user_{user}"
+        tell(system, user, *range(3, 43))
+        heard = [hear(client) for _ in range(40)]
+        assert [frame["id"] for frame in heard] == list(range(3, 43))
+        assert [frame["data"]["number"] for frame in heard] == list(range(3, 43))
+        assert heard[0]["type"] == "notice"
+        assert heard[0]["timestamp"].endswith("Z")
+
+
+def test_a_large_batch_arrives_whole(web, system, user, bearer):
+    """More events in one commit than a mailbox holds: the socket catches up by itself."""
+    with line(web, bearer(user)) as client:
+        hear(subscribed(client))
+        batch = [DomainEvent(user_id=user, type="notice", data={"n": n}) for n in range(1, 1201)]
+        with system.transaction() as connection:
+            events.record(connection, batch)
+        system.bell.ring(FEED_GREW, [str(user)])
+        assert [hear(client)["id"] for _ in batch] == list(range(1, 1201))
+        tell(system, user, 1201)
+        assert hear(client)["id"] == 1201
+
+
+def test_who_comes_back_gets_exactly_what_they_missed(web, system, user, bearer):
+    tell(system, user, *range(1, 8))
+    with line(web, bearer(user)) as client:
+        subscribed(client, since=4)
+        assert [hear(client)["id"] for _ in range(3)] == [5, 6, 7]
+        say(client, type="ping")
+        assert hear(client) == {"type": "pong"}
+    with line(web, bearer(user)) as client:
+        subscribed(client, since=7)
+        tell(system, user, 8)
+        assert hear(client)["id"] == 8
+
+
+@pytest.mark.parametrize("since", [99, 2**62])
+def test_an_id_from_the_future_resets(web, system, user, bearer, since):
+    tell(system, user, 1)
+    with line(web, bearer(user)) as client:
+        subscribed(client, since=since)
+        assert hear(client) == {"type": "reset"}
+        assert hear(client)["id"] == 1
+
+
+def test_a_history_that_was_trimmed_resets(web, system, user, bearer):
+    tell(system, user, 1, 2, 3)
+    with system.transaction() as connection:
+        connection.execute(text("DELETE FROM feed WHERE user_id = :u AND id <= 2"), {"u": user})
+    with line(web, bearer(user)) as client:
+        subscribed(client, since=1)
+        assert hear(client) == {"type": "reset"}
+        assert hear(client)["type"] == "snapshot"
+    with line(web, bearer(user)) as client:
+        subscribed(client, since=2)
+        assert hear(client)["id"] == 3
+
+
+# --- clients that misbehave ----------------------------------------------------------------------------------
+
+
+def test_who_does_not_subscribe_in_time_is_closed(system, user):
+    with tiny(system, user, first_frame_s=0.2) as (base, _), line(base) as client:
+        assert close_code(client) == 4408
+
+
+@pytest.mark.parametrize(
+    "first", [{"type": "ping"}, {"type": "subscribe", "since": "7"}, {"type": "subscribe", "since": -1}]
+)
+def test_another_first_frame_is_refused_and_the_right_one_still_counts(web, system, user, bearer, first):
+    with line(web, bearer(user)) as client:
+        say(client, **first)
+        assert hear(client)["code"] == "SUBSCRIBE_FIRST"
+        assert hear(subscribed(client))["type"] == "snapshot"
+
+
+@pytest.mark.parametrize("bad", ["{", "[]", "7", '{"type":7}', '{"type":""}', '{"no":"type"}', "[" * 9000, b"\xff\x00"])
+def test_a_bad_frame_is_answered_and_the_socket_stays(web, system, user, bearer, bad):
+    with line(web, bearer(user)) as client:
+        hear(subscribed(client))
+        client.send(bad)
+        assert hear(client)["code"] == "BAD_FRAME"
+        say(client, type="ping")
+        assert hear(client) == {"type": "pong"}
+
+
+@pytest.mark.parametrize("subscribe", [True, False])
+def test_too_many_bad_frames_close(web, system, user, bearer, subscribe):
+    with line(web, bearer(user)) as client:
+        if subscribe:
+            hear(subscribed(client))
+        for _ in range(10):
+            client.send("{")
+            assert hear(client)["code"] == "BAD_FRAME"
+        client.send("{")
+        assert close_code(client) == 4400
+
+
+def test_an_unknown_command_is_answered(web, system, user, bearer):
+    with line(web, bearer(user)) as client:
+        hear(subscribed(client))
+        say(client, type="make-coffee")
+        assert hear(client)["code"] == "UNKNOWN_TYPE"
+
+
+def test_a_flood_is_closed(web, system, user, bearer):
+    with line(web, bearer(user)) as client:
+        subscribed(client)
+        for _ in range(80):
+            say(client, type="ping")
+        assert close_code(client) == 4429
+
+
+def test_a_frame_that_is_too_large_closes(web, system, user, bearer):
+    with line(web, bearer(user)) as client:
+        hear(subscribed(client))
+        client.send("x" * (16 * 1024 + 1))
+        assert close_code(client) == 1009
+
+
+def test_a_reader_that_stops_reading_is_dropped_and_holds_nobody_up(system, user):
+    """8 MB are more than the kernel keeps for anybody; the test's send deadline is 1 s instead of 10."""
+    with tiny(system, user, send_s=1.0) as (base, hub), line(base) as other, raw_socket(base) as slow:
+        hear(subscribed(other))
+        until(lambda: hub.listening, lambda n: n == 2)
+        tell(system, user, *range(1, 201), filler="x" * 40_000)
+        assert [hear(other)["id"] for _ in range(200)] == list(range(1, 201))
+        until(reading_threads, lambda n: n == 1)
+        tell(system, user, 201)
+        assert hear(other)["id"] == 201
+        assert bytes_until_eof(slow) < 200 * 40_000
+
+
+# --- who may ---------------------------------------------------------------------------------------------------
+
+
+def test_without_a_credential_there_is_no_socket(web):
+    with pytest.raises(InvalidStatus) as refused, line(web):
+        pass
+    assert refused.value.response.status_code == 401
+
+
+def test_a_wrong_bearer_opens_no_socket(web):
+    with pytest.raises(InvalidStatus) as refused, line(web, {"Authorization": "Bearer nonsense"}):
+        pass
+    assert refused.value.response.status_code == 401
+
+
+def test_the_dashboards_cookie_opens_a_socket_from_its_own_pages_only(web, system):
+    with system.transaction() as connection:
+        person = create_person(connection, email="ana@example.org", password="a long password")
+        link = make_link(connection, person, valid_for=timedelta(hours=1))
+    browser = requests.Session()
+    browser.get(f"{web}/login/{link}", timeout=10).raise_for_status()
+    cookie = {"Cookie": "; ".join(f"{c.name}={c.value}" for c in browser.cookies)}
+    with line(web, cookie, origin=web) as client:
+        assert hear(subscribed(client))["data"]["instanceName"] == f"user_{person}"
+    for foreign in ("https://evil.example", "null", web.replace("127.0.0.1", "localhost")):
+        with pytest.raises(InvalidStatus) as refused, line(web, cookie, origin=foreign):
+            pass
+        assert refused.value.response.status_code == 403
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"Sec-WebSocket-Key": None},
+        {"Sec-WebSocket-Version": "8"},
+        {"Sec-WebSocket-Version": None},
+        {"Upgrade": None},
+        {"Connection": "keep-alive"},
+        {"Upgrade": "h2c"},
+    ],
+)
+def test_a_malformed_handshake_is_the_clients_fault(web, system, user, bearer, changed):
+    headers = {
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Version": "13",
+        "Sec-WebSocket-Key": base64.b64encode(b"0123456789abcdef").decode(),
+    }
+    answer = requests.get(f"{web}/ws", headers=headers | changed | bearer(user), timeout=10)
+    assert 400 <= answer.status_code < 500, answer.text
+
+
+def test_two_people_never_see_each_others_events(web, system, user, bearer):
+    with system.transaction() as connection:
+        other, _ = make_instance(connection)
+    with line(web, bearer(user)) as mine, line(web, bearer(other)) as theirs:
+        hear(subscribed(mine))
+        hear(subscribed(theirs))
+        for number in range(1, 21):
+            tell(system, user, number)
+            tell(system, other, 100 + number)
+        assert [hear(mine)["data"]["number"] for _ in range(20)] == list(range(1, 21))
+        assert [hear(theirs)["data"]["number"] for _ in range(20)] == list(range(101, 121))
+
+
+# --- where events come from ----------------------------------------------------------------------------------------
+
+
+def test_events_of_another_process_arrive(web, system, user, bearer, database_url):
+    """With its bell at once, and without it within the second of the polling floor."""
+    other = build(system.settings, database_url)
+    other.bell.start()
+    try:
+        with line(web, bearer(user)) as client:
+            hear(subscribed(client))
+            tell(other, user, 1)
+            assert hear(client)["id"] == 1
+            tell(other, user, 2, ring=False)
+            assert hear(client)["id"] == 2
+    finally:
+        other.stop()
+
+
+def test_polling_goes_on_while_others_ring(web, system, user, bearer):
+    """Steady rings for one person must not starve another one, whose ring was lost."""
+    with line(web, bearer(user)) as client:
+        hear(subscribed(client))
+        over = threading.Event()
+        noise = threading.Thread(
+            target=lambda: [system.hub.rang({str(uuid4())}) for _ in iter(lambda: over.wait(0.01), True)]
+        )
+        noise.start()
+        try:
+            tell(system, user, 1, ring=False)
+            assert hear(client)["id"] == 1
+        finally:
+            over.set()
+            noise.join()
+
+
+def test_commits_in_reverse_order_leave_no_gap_and_no_reader_skips(web, system, user, bearer):
+    """The one that started first waits for the other's commit before it gets its ids."""
+    with system.transaction() as connection:
+        others = [make_instance(connection)[0] for _ in range(2)]
+
+    def slow_writer(started: threading.Event, go_on: threading.Event) -> None:
+        with system.transaction() as connection:
+            connection.execute(text("SELECT 1"))  # the older transaction …
+            started.set()
+            go_on.wait(GUARD_S)
+            happened = [DomainEvent(user_id=who, type="notice", data={"by": "old"}) for who in (*others, user, user)]
+            events.record(connection, happened)  # … records later
+
+    started, go_on = threading.Event(), threading.Event()
+    writer = threading.Thread(target=slow_writer, args=(started, go_on))
+    writer.start()
+    with line(web, bearer(user)) as client:
+        hear(subscribed(client))
+        assert started.wait(GUARD_S)
+        with system.transaction() as connection:
+            happened = [DomainEvent(user_id=who, type="notice", data={"by": "young"}) for who in (user, *others)]
+            events.record(connection, happened)
+            go_on.set()
+            until(lambda: waiting_for_locks(system), lambda n: n == 1)
+        writer.join(GUARD_S)
+        assert not writer.is_alive()
+        tell(system, user, 4)
+        heard = [hear(client) for _ in range(4)]
+    assert [frame["id"] for frame in heard] == [1, 2, 3, 4]
+    assert [frame["data"].get("by") for frame in heard] == ["young", "old", "old", None]
+
+
+def test_many_writers_and_a_reader_agree(web, system, user, bearer, rows):
+    def write(first: int) -> None:
+        for number in range(first, first + 50):
+            tell(system, user, number)
+
+    writers = [threading.Thread(target=write, args=(1000 * n,)) for n in range(4)]
+    with line(web, bearer(user)) as client:
+        hear(subscribed(client))
+        for writer in writers:
+            writer.start()
+        heard = [hear(client) for _ in range(200)]
+        for writer in writers:
+            writer.join()
+    assert [frame["id"] for frame in heard] == list(range(1, 201))
+    kept = rows("SELECT id, (data->>'number')::int AS n FROM feed WHERE user_id = :u ORDER BY id", u=user)
+    assert [(frame["id"], frame["data"]["number"]) for frame in heard] == [(row["id"], row["n"]) for row in kept]
+
+
+def test_the_end_of_the_process_closes_with_1012(system, user):
+    with tiny(system, user) as (base, hub), line(base) as client, line(base) as silent:
+        hear(subscribed(client))
+        hub.stop()
+        assert close_code(client) == 1012
+        assert close_code(silent) == 1012  # one that has not even subscribed
+
+
+# --- the same on gunicorn with gevent --------------------------------------------------------------------------------
+
+
+class Gunicorn:
+    """The web role as production runs it, in a process of its own."""
+
+    def __init__(self, environ: dict[str, str], port: int) -> None:
+        self.base = f"http://127.0.0.1:{port}"
+        self._environ = environ | {"PORT": str(port), "HOST": "127.0.0.1"}
+        self.start()
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"]
+        self.process = subprocess.Popen(command, cwd=ROOT, env=self._environ)
+        until(self._answers, guard_s=30)
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(requests.ConnectionError):
+            return requests.get(f"{self.base}/readyz", timeout=5).ok
+        return False
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(GUARD_S) == 0
+
+
+@pytest.fixture(scope="module")
+def gunicorn(place, database_url):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environ = {"PATH": os.environ["PATH"], "DATABASE_URL": database_url, "ZELADOR_DATA_DIR": str(place / "settings")}
+    environ |= {"EVOLUTION_API_URL": NOWHERE, "EVOLUTION_API_KEY": KEY, "LOG_LEVEL": "ERROR"}
+    server = Gunicorn(environ, port)
+    yield server
+    server.stop()
+
+
+def test_gevent_snapshot_stream_and_misbehaviour(gunicorn, web, system, user, bearer):
+    with line(gunicorn.base, bearer(user)) as client:
+        assert hear(subscribed(client))["id"] == 0
+        tell(system, user, *range(1, 301))
+        assert [hear(client)["id"] for _ in range(300)] == list(range(1, 301))
+        tell(system, user, 301, ring=False)
+        assert hear(client)["id"] == 301
+        client.send("{")
+        assert hear(client)["code"] == "BAD_FRAME"
+        client.send("x" * (16 * 1024 + 1))
+        assert close_code(client) == 1009
+    with line(gunicorn.base, bearer(user)) as client:
+        subscribed(client)
+        for _ in range(80):
+            say(client, type="ping")
+        assert close_code(client) == 4429
+    with pytest.raises(InvalidStatus) as refused, line(gunicorn.base, bearer(user), origin="https://evil.example"):
+        pass
+    assert refused.value.response.status_code == 403
+    broken = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "8"} | bearer(user)
+    assert requests.get(f"{gunicorn.base}/ws", headers=broken, timeout=10).status_code == 400
+
+
+def test_gevent_restart_with_resume(gunicorn, web, system, user, bearer):
+    """SIGTERM closes every socket with 1012 within seconds; who comes back misses nothing."""
+    tell(system, user, 1, 2)
+    with line(gunicorn.base, bearer(user)) as client, line(gunicorn.base, bearer(user)) as silent:
+        assert hear(subscribed(client))["id"] == 2
+        gunicorn.process.send_signal(signal.SIGTERM)
+        assert close_code(client) == 1012
+        assert close_code(silent) == 1012
+        assert gunicorn.process.wait(5) == 0
+    tell(system, user, 3, 4, 5)
+    gunicorn.start()
+    with line(gunicorn.base, bearer(user)) as client:
+        subscribed(client, since=2)
+        assert [hear(client)["id"] for _ in range(3)] == [3, 4, 5]
+
+
+def test_gevent_a_slow_reader_holds_nobody_up_and_gets_all_of_it_intact(gunicorn, web, system, user, bearer):
+    """The client stops reading after some frames of 40 KB; what it missed meanwhile comes from the feed."""
+    with line(gunicorn.base, bearer(user)) as slow, line(gunicorn.base, bearer(user)) as other:
+        hear(subscribed(slow))
+        hear(subscribed(other))
+        tell(system, user, *range(1, 401), filler="x" * 40_000)
+        assert [hear(other)["id"] for _ in range(400)] == list(range(1, 401))
+        assert [hear(slow)["id"] for _ in range(400)] == list(range(1, 401))
+
+
+# --- parts ---
+
+
+@contextlib.contextmanager
+def served(app: Flask) -> Iterator[str]:
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    server.daemon_threads = True  # type: ignore[attr-defined]  # a mixin's
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(5)
+
+
+@contextlib.contextmanager
+def tiny(system: System, user: UUID, **seams: float) -> Iterator[tuple[str, Hub]]:
+    """The socket route alone, for this user, with other times and a hub of its own."""
+    app, hub = Flask("tiny"), Hub(system.transaction)
+    install_web(app, secret_key="x" * 32, origins=frozenset(), secure=False)
+    facts: dict[str, Any] = {"transaction": system.transaction, "hub": hub, "origins": frozenset(), **seams}
+    sockets.install(app, sockets.Lines(user=lambda: Principal(user_id=user), status=lambda _: {}, **facts))
+    hub.start()
+    with served(app) as base:
+        yield base, hub
+        hub.stop()
+
+
+def raw_socket(base: str, headers: dict[str, str] | None = None) -> socket.socket:
+    """A client that subscribes and never reads again."""
+    port = int(base.rpartition(":")[2])
+    client = socket.create_connection(("127.0.0.1", port), timeout=GUARD_S)
+    lines = ["GET /ws HTTP/1.1", f"Host: 127.0.0.1:{port}", "Upgrade: websocket", "Connection: Upgrade"]
+    lines += ["Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg=="]
+    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+    client.sendall("\r\n".join([*lines, "", ""]).encode())
+    assert b" 101 " in client.recv(200)
+    frame = b'{"type":"subscribe"}'
+    client.sendall(bytes([0x81, 0x80 | len(frame), 0, 0, 0, 0]) + frame)  # masked with zeros
+    return client
+
+
+def bytes_until_eof(client: socket.socket) -> int:
+    received = 0
+    with contextlib.suppress(ConnectionResetError):
+        while piece := client.recv(1 << 20):
+            received += len(piece)
+    return received
+
+
+def waiting_for_locks(system: System) -> int:
+    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with system.transaction() as connection:
+        return int(connection.execute(text(query)).scalar_one())
+
+
+def reading_threads() -> int:
+    """Sockets of servers in this process: each has a thread that reads it."""
+    return sum("simple_websocket" in thread.name for thread in threading.enumerate())
