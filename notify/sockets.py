@@ -3,6 +3,7 @@
 One writer a socket: the handler's loop over its mailbox. `notify.guard` stands in front of it.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -81,6 +82,9 @@ class Conversation:
             self._close(over.code, over.why)
         except StorageUnavailable:
             self._close(CLOSE_TRY_LATER, "storage unavailable")
+        finally:
+            # it gives the client a moment to take the last frame; closed under it by the server, it would sleep on
+            self._server.thread.join(timeout=guard.LINGER_S)
 
     def _subscription(self) -> int | None:
         """The first frame's `since`; None asks for a snapshot."""
@@ -170,13 +174,9 @@ class Conversation:
             raise Over(CLOSE_RESTART, "restart")
 
     def _close(self, code: int, why: str) -> None:
-        """Say why, and give the client a moment to hear it before the server cuts the line."""
         log.info("socket_closed", close_code=code, why=why)
-        try:
+        with contextlib.suppress(ConnectionClosed, OSError):
             self._server.close(code, why)
-        except (ConnectionClosed, OSError):
-            return
-        self._server.thread.join(timeout=guard.LINGER_S)
 
 
 def _is_id(value: object) -> bool:

@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, 
 
 from tests.product import Product
 
+expect.set_options(timeout=15_000)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 QUIET = ["--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-sync", *QUIET]
