@@ -108,6 +108,11 @@ class Product:
                 return pid
         return None
 
+    def orphans(self) -> list[int]:
+        """What a role that was killed has left behind for a moment."""
+        group = self.group()
+        return [pid for pid in group if _parent(pid) not in (*group, os.getpid())]
+
     def postmaster(self) -> int | None:
         note = _read(str(self.data / "postgres" / "postmaster.pid")).split(b"\n")[0]
         pid = int(note) if note.isdigit() else 0

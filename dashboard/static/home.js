@@ -3,7 +3,7 @@ import { live } from "./live.js";
 
 const texts = JSON.parse(document.getElementById("texts").textContent);
 const at = (id) => document.getElementById(id);
-const state = { status: null, phone: null, qr: null, expiresAt: null, problem: null, busy: false, live: false };
+const state = { status: null, phone: null, qr: null, expiresAt: null, problem: null, busy: false, live: false, heard: 0 };
 
 const reduce = {
   snapshot: (data) => ({ status: data.status, phone: data.phoneNumber }),
@@ -68,8 +68,10 @@ async function ask(path, options = {}) {
 
 async function connect() {
   change({ busy: true, problem: null });
+  const heard = state.heard;
   try {
     const body = await ask("/api/whatsapp/connect", { method: "POST" });
+    if (heard !== state.heard) return; // the socket was faster and knows more: somebody may even have scanned
     change({ status: body.status });
     if (body.qrCode) change({ qr: body.qrCode, expiresAt: body.expiresAt });
   } catch (error) {
@@ -108,7 +110,7 @@ async function loadQueue() {
 
 live((frame) => {
   if (frame.type === "message") addMessage(frame.data, true);
-  else if (reduce[frame.type]) change(reduce[frame.type](frame.data));
+  else if (reduce[frame.type]) change({ ...reduce[frame.type](frame.data), heard: state.heard + 1 });
   if (frame.type === "snapshot") loadMessages().catch(() => {});  // it comes again with the next snapshot
 }, (isLive) => change({ live: isLive }));
 at("connect").addEventListener("click", connect);

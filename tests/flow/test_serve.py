@@ -99,6 +99,7 @@ def test_a_role_that_is_killed_comes_back(product, role):
     assert before is not None
     os.kill(before, signal.SIGKILL)
     until(lambda: product.role(role), lambda pid: pid not in (None, before))
+    until(product.orphans, lambda left: not left)  # they answer for a second more
     until(lambda: answers(product))
 
 
