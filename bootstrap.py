@@ -34,6 +34,7 @@ from manager.keys import KeyCabinet
 from manager.leases import Leases
 from manager.lifecycle import InstanceRecord
 from manager.owner import InstanceOwner
+from manager.pictures import with_picture
 from manager.providers.evolution import wire
 from manager.providers.evolution.client import EvolutionClient
 from manager.providers.guarded import Breaker, Guarded, Policy
@@ -152,7 +153,7 @@ def build(
     inbox = Inbox(inbox_engine, lambda: bell.ring(EVENTS_CAME))
     name = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
     worker = Worker(transaction, _owners(settings), feed_grew, name=name)
-    hub = Hub(transaction)
+    hub = Hub(transaction, with_picture)
     came = threading.Event()
     return System(
         settings=settings,
@@ -258,7 +259,7 @@ def _add_routes(app: "Flask", system: System, guard: "Guard", csrf: "CSRFProtect
     settings, clock, manager, transaction = system.settings, system.clock, system.manager, system.transaction
 
     def user_status(user_id: UUID) -> dict[str, Any]:
-        return api.shapes.status(user_id, manager.find_user_instance(user_id), clock.now())
+        return api.shapes.snapshot(user_id, manager.find_user_instance(user_id), clock.now())
 
     def queue_stats() -> dict[str, Any]:
         with transaction() as connection:
@@ -266,7 +267,7 @@ def _add_routes(app: "Flask", system: System, guard: "Guard", csrf: "CSRFProtect
 
     def ask_database() -> None:
         with transaction() as connection:
-            connection.execute(text("SELECT 1"))
+            connection.execute(text("SELECT FROM whatsapp_instances LIMIT 1"))  # also: is its structure there?
 
     lines = notify.sockets.Lines(
         user=guard.user, status=user_status, transaction=transaction, hub=system.hub, origins=settings.origins
@@ -286,6 +287,7 @@ def _add_routes(app: "Flask", system: System, guard: "Guard", csrf: "CSRFProtect
 
 def _schedule(settings: Settings, transaction: Transaction) -> Schedule:
     kept = (
+        (webhooks.stats.prune_aside, webhooks.stats.ASIDE_KEPT),
         (webhooks.stats.prune, timedelta(days=settings.event_retention_days)),
         (notify.feed.prune, timedelta(days=settings.feed_retention_days)),
     )

@@ -10,7 +10,7 @@ from core.errors import Malformed
 
 MOST = 200
 USUAL = 50
-Position = tuple[datetime, UUID]
+Position = tuple[datetime, int, UUID]
 
 
 class Cursors:
@@ -22,7 +22,7 @@ class Cursors:
     def write(self, position: Position | None) -> str | None:
         if position is None:
             return None
-        text = self._serializer.dumps([position[0].isoformat(), str(position[1])])
+        text = self._serializer.dumps([position[0].isoformat(), position[1], str(position[2])])
         return text if isinstance(text, str) else text.decode()
 
     def read(self, cursor: str | None) -> Position | None:
@@ -30,8 +30,8 @@ class Cursors:
         if not cursor:
             return None
         try:
-            at, number = self._serializer.loads(cursor)
-            return datetime.fromisoformat(at), UUID(number)
+            at, arrival, number = self._serializer.loads(cursor)
+            return datetime.fromisoformat(at), int(arrival), UUID(number)
         except (BadData, TypeError, ValueError):
             raise Malformed("The cursor is not one of ours") from None
 

@@ -66,6 +66,12 @@ def status(user_id: UUID, record: InstanceRecord | None, now: datetime) -> dict[
     }
 
 
+def snapshot(user_id: UUID, record: InstanceRecord | None, now: datetime) -> dict[str, Any]:
+    """A socket's first frame: the status, and the code that is on the screen now, where there is one."""
+    code = connecting(Connecting(record=record), now) if record else {}
+    return status(user_id, record, now) | {name: code.get(name) for name in ("qrCode", "qr", "expiresAt")}
+
+
 def message(row: Any) -> dict[str, Any]:
     """One item of `GET /api/messages`."""
     return {

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from conversations.fold import Alias, Changes, MessageSeen
+from conversations.fold import Alias, Changes, MessageSeen, own_name
 from core.db import array
 from core.events import DomainEvent
 
@@ -50,11 +50,11 @@ WHERE kept.last_message_at < excluded.last_message_at
 """)
 MESSAGES = text("""
 INSERT INTO messages AS kept (id, instance_id, conversation_id, contact_id, whatsapp_message_id, direction, kind,
-                              content, status, sent_at)
+                              content, status, sent_at, arrival)
 SELECT * FROM unnest(
     CAST(:ids AS uuid[]), CAST(:instances AS uuid[]), CAST(:conversations AS uuid[]), CAST(:contacts AS uuid[]),
     CAST(:whatsapp_ids AS text[]), CAST(:directions AS text[]), CAST(:kinds AS text[]), CAST(:contents AS text[]),
-    CAST(:statuses AS text[]), CAST(:sent AS timestamptz[])
+    CAST(:statuses AS text[]), CAST(:sent AS timestamptz[]), CAST(:arrivals AS bigint[])
 )
 ON CONFLICT (instance_id, whatsapp_message_id) DO UPDATE SET sent_at = excluded.sent_at
 WHERE excluded.sent_at < kept.sent_at
@@ -76,7 +76,7 @@ def apply(connection: Connection, changes: Changes) -> list[DomainEvent]:
     _conversations(connection, changes)
     messages = _by_id(changes.messages)
     fresh = {row.id for row in connection.execute(MESSAGES, _message_columns(messages)) if row.is_new}
-    return [_told(message) for message in changes.messages.values() if message.id in fresh and message.instance.user_id]
+    return [told(message) for message in changes.messages.values() if message.id in fresh and message.instance.user_id]
 
 
 def _contacts(connection: Connection, changes: Changes) -> None:
@@ -126,6 +126,7 @@ def _message_columns(messages: Sequence[MessageSeen]) -> dict[str, str]:
         "contents": array(message.report.text for message in messages),
         "statuses": array(message.report.status for message in messages),
         "sent": array(message.sent_at for message in messages),
+        "arrivals": array(message.report.delivery_id for message in messages),
     }
 
 
@@ -133,7 +134,8 @@ def _by_id(things: Mapping[UUID, Any]) -> list[Any]:
     return [thing for _, thing in sorted(things.items())]
 
 
-def _told(message: MessageSeen) -> DomainEvent:
+def told(message: MessageSeen) -> DomainEvent:
+    """The `message` event of docs/live.md; its instance has a user."""
     instance, report = message.instance, message.report
     assert instance.user_id is not None
     data = {
@@ -141,6 +143,7 @@ def _told(message: MessageSeen) -> DomainEvent:
         "messageId": report.message_id,
         "conversationId": str(message.conversation_id),
         "contactId": str(message.contact_id) if message.contact_id else None,
+        "contactName": own_name(report),
         "from": message.sender,
         "fromMe": report.from_me,
         "text": report.text,

@@ -1,7 +1,8 @@
 """Messages seen → contacts, conversations and messages to keep. Pure.
 
 Ids are made of what they stand for (scope and JID, instance and contact, instance and message id), so that the
-same reports give the same rows in any order, in any process, however often they come.
+same reports give the same rows in any order, in any process, however often they come, as long as no report links
+two contacts that are already known apart: these are not merged yet, so that they are one or two by the order.
 """
 
 from collections.abc import Mapping, Sequence
@@ -128,13 +129,20 @@ def _contact(
 
 
 def _named(contact: ContactSeen, report: MessageReported, sent_at: datetime) -> ContactSeen:
-    """A person's own name for themselves counts, the newest one; digits are no name."""
-    name = report.push_name
-    if report.from_me or not name or name.replace(" ", "").lstrip("+").isdigit():
+    """A person's own name for themselves counts, the newest one."""
+    name = own_name(report)
+    if not name:
         return contact
     if contact.named_at and contact.named_at > sent_at:
         return contact
     return replace(contact, name=name, named_at=sent_at)
+
+
+def own_name(report: MessageReported) -> str | None:
+    """What a message's author calls themselves; None for what we sent, and digits are no name."""
+    name = report.push_name
+    is_name = name and not report.from_me and not name.replace(" ", "").lstrip("+").isdigit()
+    return name if is_name else None
 
 
 def _conversation(

@@ -10,19 +10,20 @@ from sqlalchemy import Connection, Row, func, select, tuple_
 from conversations.tables import Contact, Message
 from manager.tables import Instance
 
+Position = tuple[datetime, int, UUID]  # sent_at, arrival, id
+
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
     """`last` is where the next page begins, None where this was the last one."""
 
     items: Sequence[Row[tuple[object, ...]]]
-    last: tuple[datetime, UUID] | None
+    last: Position | None
 
 
-def find_messages(
-    connection: Connection, user_id: UUID, *, words: str, limit: int, after: tuple[datetime, UUID] | None
-) -> Page:
+def find_messages(connection: Connection, user_id: UUID, *, words: str, limit: int, after: Position | None) -> Page:
     """A user's messages that contain `words`, newest first, `limit` of them beyond `after`."""
+    theirs = select(Instance.id).where(Instance.user_id == user_id).scalar_subquery()  # one, so that the index sorts
     query = (
         select(
             Message.__table__,
@@ -32,15 +33,15 @@ def find_messages(
         )
         .join(Instance, Message.instance_id == Instance.id)
         .outerjoin(Contact, Message.contact_id == Contact.id)
-        .where(Instance.user_id == user_id)
-        .order_by(Message.sent_at.desc(), Message.id.desc())
+        .where(Message.instance_id == theirs)
+        .order_by(Message.sent_at.desc(), Message.arrival.desc(), Message.id.desc())
         .limit(limit + 1)
     )
     if words:
         query = query.where(func.lower(Message.content).contains(words.lower(), autoescape=True))
     if after:
-        query = query.where(tuple_(Message.sent_at, Message.id) < after)
+        query = query.where(tuple_(Message.sent_at, Message.arrival, Message.id) < after)
     rows = connection.execute(query).all()
     items = rows[:limit]
     more = len(rows) > limit
-    return Page(items=items, last=(items[-1].sent_at, items[-1].id) if more else None)
+    return Page(items=items, last=(items[-1].sent_at, items[-1].arrival, items[-1].id) if more else None)

@@ -6,7 +6,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, DateTime, ForeignKey, Index, Text, func, text
+from sqlalchemy import BigInteger, CheckConstraint, DateTime, ForeignKey, Index, Text, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.db import Base
@@ -61,14 +61,15 @@ class Conversation(Base):
 
 
 class Message(Base):
-    """A message, once. `sent_at` is WhatsApp's time of it, or the time we heard of it."""
+    """A message, once. `sent_at` is WhatsApp's time of it (whole seconds), or the time we heard of it; within a
+    second `arrival`, the number of its delivery, says what came first."""
 
     __tablename__ = "messages"
     __table_args__ = (
         Index("idx_messages_contact", "contact_id"),
         Index("uq_messages_whatsapp_id", "instance_id", "whatsapp_message_id", unique=True),
-        Index("ix_messages_sent", "instance_id", text("sent_at DESC"), text("id DESC")),
-        Index("ix_messages_conversation", "conversation_id", text("sent_at DESC"), text("id DESC")),
+        Index("ix_messages_sent", "instance_id", text("sent_at DESC"), text("arrival DESC"), text("id DESC")),
+        Index("ix_messages_conversation", "conversation_id", text("sent_at DESC"), text("arrival DESC")),
         CheckConstraint("direction IN ('inbound', 'outbound')", name="direction"),
         CheckConstraint("status IN ('pending', 'sent', 'delivered', 'read', 'played', 'error')", name="status"),
     )
@@ -83,4 +84,5 @@ class Message(Base):
     content: Mapped[str] = mapped_column(Text)
     status: Mapped[str] = mapped_column(Text)
     sent_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    arrival: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -26,7 +27,6 @@ from core.errors import Conflict, Malformed, StorageUnavailable, Unauthenticated
 log = structlog.get_logger()
 KNOWN_FOR = timedelta(seconds=5)
 LINK_BYTES = 24
-NOBODYS_HASH = generate_password_hash("nobody", method="scrypt:16384:8:1")
 
 
 class Profile(Base):
@@ -168,7 +168,7 @@ class Access:
         )
         with self._transaction() as connection:
             row = connection.execute(query).first()
-        if not check_password_hash(row.password_hash if row else NOBODYS_HASH, password) or row is None:
+        if not check_password_hash(row.password_hash if row else nobodys_hash(), password) or row is None:
             raise Unauthenticated("Wrong e-mail or password")
         return self.by_session(row.id)
 
@@ -188,6 +188,12 @@ class Access:
             if len(self._known) > 10_000:
                 self._known.clear()
             self._known[claimed] = (now, principal)
+
+
+@cache
+def nobodys_hash() -> str:
+    """As dear to check as anybody's; made at first use, for it is as dear to make."""
+    return generate_password_hash("nobody")
 
 
 def remember(connection: Connection, claimed: Principal) -> Principal:

@@ -19,6 +19,7 @@ from core.errors import StorageUnavailable
 
 # a peer that is gone without a word is noticed after some 15 s, not after the kernel's quarter of an hour
 PATIENCE = {"keepalives_idle": 5, "keepalives_interval": 3, "keepalives_count": 3, "tcp_user_timeout": 15_000}
+IDLE_MS = 20_000  # who froze in a transaction loses it, and its locks
 BEHIND = ("42P01", "42703")  # a table or column is missing: the structure is not this version's, yet
 Transaction = Callable[[], AbstractContextManager[Connection]]
 
@@ -38,12 +39,14 @@ class Base(DeclarativeBase):
 def make_engine(url: str, *, statement_timeout_ms: int, pool_size: int = 5, application: str = "zelador") -> Engine:
     """An engine whose connections fail rather than hang: connect 3 s, locks 2 s, statements as configured."""
     options = f"-c statement_timeout={statement_timeout_ms} -c lock_timeout=2000 -c timezone=UTC"
+    options += f" -c idle_in_transaction_session_timeout={IDLE_MS}"
     engine = create_engine(
         normalized_url(url),
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_timeout=2,
         pool_pre_ping=True,
+        hide_parameters=True,  # people's messages are among them, and errors are logged
         connect_args={"connect_timeout": 3, "options": options, "application_name": application, **PATIENCE},
     )
     event.listen(engine, "connect", _prepare_nothing)

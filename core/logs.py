@@ -6,9 +6,12 @@
 import logging
 import re
 import sys
+import threading
 from collections.abc import Mapping, MutableMapping
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
+from traceback import walk_tb
+from types import TracebackType
 from typing import Any
 
 import structlog
@@ -22,11 +25,14 @@ SECRET_NAMES = frozenset({
 _BEARER = re.compile(r"(?i)\b(bearer\s+|zt_|whk_|eyJ)[\w.~+/=-]{8,}")
 _PATH_TOKEN = re.compile(r"(/(?:api/webhook/t|login)/)[^\s/?\"']+")
 _USERINFO = re.compile(r"(\w+://)[^\s/@]+@")
+# PostgreSQL quotes rows and values there, over many lines if need be
+_DETAIL = re.compile(r"(?s)\n(?:DETAIL|CONTEXT):  .*?(?=\n\[SQL: |\n+The above exception |\n+During handling of |\Z)")
 _PHONE = re.compile(r"(?<![\w-])(\d{4})\d{3,7}(\d{4})(?=@|(?![\w-]))")
 
 
 def redact_text(text: str) -> str:
-    """Hide bearers, tokens in paths, passwords in URLs; mask phone numbers to `5511*****9999`."""
+    """Hide bearers, tokens in paths, passwords in URLs, rows in errors; mask phone numbers to `5511*****9999`."""
+    text = _DETAIL.sub(f"\nDETAIL:  {HIDDEN}", text)
     text = _BEARER.sub(HIDDEN, text)
     text = _PATH_TOKEN.sub(rf"\1{HIDDEN}", text)
     text = _USERINFO.sub(rf"\1{HIDDEN}@", text)
@@ -50,7 +56,7 @@ def _redacted(_: Any, __: str, event: MutableMapping[str, Any]) -> Mapping[str, 
 
 
 def configure(level: str = "INFO", file: Path | None = None) -> None:
-    """Send every log line of the process, libraries' too, through one redacting JSON formatter."""
+    """Send every log line of the process, libraries' and last words too, through one redacting JSON formatter."""
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -75,3 +81,16 @@ def configure(level: str = "INFO", file: Path | None = None) -> None:
     handler.setFormatter(formatter)
     logging.basicConfig(handlers=[handler], level=level, force=True)
     logging.getLogger("apscheduler").setLevel(logging.WARNING)
+    sys.excepthook = _last_words
+    threading.excepthook = _threads_last_words
+
+
+def _last_words(kind: type[BaseException], _: BaseException | None, at: TracebackType | None) -> None:
+    """What ended the process or a thread, and where; its text stays out, for it may quote anything."""
+    places = [f"{frame.f_code.co_filename}:{line} {frame.f_code.co_name}" for frame, line in walk_tb(at)]
+    structlog.get_logger().critical("unhandled_exception", type=kind.__qualname__, at=places)
+
+
+def _threads_last_words(args: threading.ExceptHookArgs) -> None:
+    if args.exc_type is not SystemExit:  # a thread's way to end, as in Python's own hook
+        _last_words(args.exc_type, args.exc_value, args.exc_traceback)

@@ -24,7 +24,7 @@ from core.postgres_programs import NAME, PostgresUnusable, find_programs, reason
 __all__ = ["EmbeddedPostgres", "PostgresUnusable"]
 
 _START_S = 60
-_STOP_S = 15  # then without a checkpoint: nothing is lost, the next start recovers
+_STOP_S, _STOP_NOW_S = 8, 3  # first with a checkpoint, then without: nothing is lost, the next start recovers
 _PG_CTL = ("-w", "-s", "-D", "postgres")  # relative: a shell reads it, and these quotes are not enough for it
 _PRIVATE = "listen_addresses= port=5432 unix_socket_permissions=0700 timezone=UTC log_timezone=UTC"
 # What was acknowledged survives a power cut; said at every start, so that no edited file says otherwise.
@@ -53,10 +53,11 @@ class EmbeddedPostgres:
         self._settings = {**_SETTINGS, **(options or {})}
         self._hold: int | None = None
 
-    def attach(self) -> str:
+    def attach(self, *, within_s: int = _START_S) -> str:
         """Make sure the server runs (start, initdb when new) and return its libpq URL.
 
-        Holds a shared lock until `detach`, or until the process dies. Twice is safe. Raises PostgresUnusable.
+        Holds a shared lock until `detach`, or until the process dies. Twice is safe. Raises PostgresUnusable,
+        also where a server that recovers does not answer `within_s`: it goes on by itself.
         """
         with _plainly():
             self._folder.prepare()
@@ -64,7 +65,7 @@ class EmbeddedPostgres:
                 new = self._hold is None
                 try:
                     self._take_hold()
-                    return self._running()
+                    return self._running(within_s)
                 except BaseException as error:
                     # Ctrl-C leaves no server behind; one that is slow to recover may get on with it.
                     if new and self._let_go() and not isinstance(error, Exception):
@@ -96,16 +97,16 @@ class EmbeddedPostgres:
             fcntl.flock(hold, fcntl.LOCK_UN)  # closing is not enough where a fork has kept a copy
             os.close(hold)
 
-    def _running(self) -> str:
+    def _running(self, within_s: int) -> str:
         self._refuse_other_version()
-        deadline = time.monotonic() + _START_S
+        deadline = time.monotonic() + within_s
         while complaint := self._complaint():
             if time.monotonic() > deadline:
                 raise PostgresUnusable(f"PostgreSQL does not answer: {complaint}")
             if self._folder.alive():  # still starting or recovering, or on its way out after a kill
                 time.sleep(0.02)
             else:
-                self._start()
+                self._start(within_s)
         return self._url()
 
     def _refuse_other_version(self) -> None:
@@ -127,7 +128,7 @@ class EmbeddedPostgres:
             return reason(str(error))
         return ""
 
-    def _start(self) -> None:
+    def _start(self, within_s: int) -> None:
         if not self._folder.database.exists():
             self._initialise()
         self._folder.forget_the_dead()
@@ -138,7 +139,7 @@ class EmbeddedPostgres:
         # pg_ctl hands these to a shell. The folder is among them, quoted and whole: `alive` looks for it.
         flags = self._flags(unix_socket_directories=str(self._folder.socket_folder()))
         options = shlex.join(["-D", str(self._folder.database), *flags])
-        done = self._run("pg_ctl", "start", *_PG_CTL, "-t", str(_START_S), "-l", log.name, "-o", options)
+        done = self._run("pg_ctl", "start", *_PG_CTL, "-t", str(within_s), "-l", log.name, "-o", options)
         if done.returncode == 0 or self._folder.alive():  # alive: started for a program that was killed meanwhile
             return
         trouble = reason(log.read_bytes()[known:].decode(errors="replace") or done.stderr)
@@ -150,7 +151,7 @@ class EmbeddedPostgres:
         if not self._folder.alive():
             return
         if self._run("pg_ctl", "stop", *_PG_CTL, "-m", "fast", "-t", str(_STOP_S)).returncode:
-            self._run("pg_ctl", "stop", *_PG_CTL, "-m", "immediate", "-t", "5")
+            self._run("pg_ctl", "stop", *_PG_CTL, "-m", "immediate", "-t", str(_STOP_NOW_S))
         with suppress(OSError):
             self._folder.socket_folder().rmdir()
 

@@ -34,6 +34,8 @@ SECRETS = (
 REQUIRED_IN_PRODUCTION = ("SECRET_KEY", "APP_ENCRYPTION_KEY", "AUTH_JWT_SECRET")
 FERNET_KEY_BYTES = 32
 WEAK_BELOW = 32  # characters: 256 bits of hex is 64, of base64 43; shorter ones are somebody's password
+ENVIRONMENTS = {"development": "development", "dev": "development", "test": "test"}
+ENVIRONMENTS |= {"production": "production", "prod": "production"}
 ALIASES = {"APP_ENV": ("NODE_ENV", "FLASK_ENV")}
 
 
@@ -67,6 +69,13 @@ def _base_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _environment(value: str) -> str:
+    """A misspelt `production` must not quietly be a development with login links on its screen."""
+    if value.lower() not in ENVIRONMENTS:
+        raise _wrong("must be development, test or production")
+    return ENVIRONMENTS[value.lower()]
+
+
 def _listed(value: Any) -> Any:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
@@ -82,7 +91,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore")
 
-    app_env: str = "development"
+    app_env: Annotated[str, BeforeValidator(_environment)] = "development"
     host: str = "127.0.0.1"
     port: Port = 8000
     zelador_data_dir: Path = Path("/var/lib/zelador") if os.geteuid() == 0 else Path("var")
@@ -138,7 +147,7 @@ class Settings(BaseSettings):
 
     @property
     def is_production(self) -> bool:
-        return self.app_env.lower() in ("production", "prod")
+        return self.app_env == "production"
 
     @property
     def gateway(self) -> Gateway | None:
@@ -153,7 +162,13 @@ class Settings(BaseSettings):
     @property
     def webhook_base(self) -> str:
         """The public base that gateways post to."""
-        return self.webhook_url or f"http://{'127.0.0.1' if self.host == '0.0.0.0' else self.host}:{self.port}"  # noqa: S104
+        anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+        return self.webhook_url or f"http://{address(anywhere.get(self.host, self.host), self.port)}"
+
+    @property
+    def own_url(self) -> str:
+        """Where the web role listens, as a URL."""
+        return f"http://{address(self.host, self.port)}"
 
     @property
     def origins(self) -> frozenset[str]:
@@ -198,6 +213,10 @@ class Settings(BaseSettings):
 
     def _odd_together(self) -> list[str]:
         odd = []
+        if self.port == self.sandbox_port and self.evolution_api_url is None and not self.is_production:
+            odd.append("SANDBOX_PORT: must not be PORT")
+        if self.log_file and not self.log_file.parent.is_dir():
+            odd.append("LOG_FILE: its folder is not there")
         if self.health_alert_threshold > self.health_max_consecutive_failures:
             odd.append("HEALTH_ALERT_THRESHOLD: must not be above HEALTH_MAX_CONSECUTIVE_FAILURES")
         if self.health_check_timeout_ms > self.health_check_interval_ms:
@@ -298,6 +317,11 @@ def misspelt(environ: Mapping[str, str]) -> list[str]:
         close = difflib.get_close_matches(name, ours, n=1, cutoff=0.9)
         hints += [f"{name}: did you mean {close[0]}?"] if close else []
     return hints
+
+
+def address(host: str, port: int) -> str:
+    """`host:port`, an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _is_loopback(url: str) -> bool:

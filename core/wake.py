@@ -5,6 +5,8 @@
 """
 
 import contextlib
+import os
+import socket
 import threading
 from collections.abc import Callable, Iterable
 
@@ -74,6 +76,7 @@ class Listener:
 
     def __init__(self, url: str, channel: str, heard: Callable[[set[str]], None]) -> None:
         self._url, self._channel, self._heard = url, channel, heard
+        self._connection: psycopg.Connection | None = None
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"listen-{channel}", daemon=True)
 
@@ -82,8 +85,15 @@ class Listener:
 
     def stop(self) -> None:
         self._stopping.set()
+        self._hang_up()
         if self._thread.is_alive():
             self._thread.join(timeout=5)
+
+    def _hang_up(self) -> None:
+        """Wake the thread that waits for notices: to it the server is gone."""
+        if connection := self._connection:
+            with contextlib.suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(connection.fileno())) as line:
+                line.shutdown(socket.SHUT_RDWR)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -94,7 +104,8 @@ class Listener:
     def _listen(self) -> None:
         with psycopg.connect(self._url, autocommit=True, connect_timeout=3) as connection:
             connection.execute(psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(self._channel)))
+            self._connection = connection
             self._heard({ALL})  # something may have come while nobody listened
             while not self._stopping.is_set():
-                for notice in connection.notifies(timeout=1.0, stop_after=1):
+                for notice in connection.notifies(stop_after=1):
                     self._heard(set(notice.payload.split(",")))

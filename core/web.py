@@ -24,7 +24,7 @@ CSP = (
 HEADERS = {
     "Content-Security-Policy": CSP,
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # our own pages' POSTs must show it on https: Flask-WTF compares it
     "Cache-Control": "no-store",
 }
 SAFE = ("GET", "HEAD", "OPTIONS")
@@ -137,7 +137,7 @@ def _allow(origins: frozenset[str]) -> Callable[[Response], Response]:
 
 def _app_error(error: AppError) -> ResponseReturnValue:
     if error.http_status >= 500:
-        log.warning("request_failed", code=error.code, route=str(request.url_rule), error=error.message)
+        log.warning("request_failed", error_code=error.code, route=str(request.url_rule), error=error.message)
     return failure(error)
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from core.events import DomainEvent
 from manager.lifecycle import InstanceRecord, Standing, Status, connection_reported, pairing_reported
-from manager.pictures import data_url
 from manager.providers.port import ConnectionReported, PairingReported
 
 Report = ConnectionReported | PairingReported
@@ -67,11 +66,12 @@ def _advance(before: Standing, report: Report, ttl: timedelta) -> Standing:
 
 
 def _pairing_events(after: Standing) -> list[tuple[str, dict[str, Any]]]:
+    """The codes as text: the picture is drawn for those who look, outside of the worker's transaction."""
     pairing, expires_at = after.pairing, after.pairing_expires_at
     until = expires_at.isoformat().replace("+00:00", "Z") if expires_at else None
     found: list[tuple[str, dict[str, Any]]] = []
     if pairing and pairing.qr:
-        shown = {"qrCode": data_url(pairing.qr), "qr": pairing.qr, "status": "waiting_qr", "expiresAt": until}
+        shown = {"qr": pairing.qr, "status": "waiting_qr", "expiresAt": until}
         found.append(("qrcode", shown))
     if pairing and pairing.pairing_code:
         code = pairing.pairing_code

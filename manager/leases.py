@@ -6,6 +6,7 @@ Across processes and hosts, by the database's clock. A process that dies lets go
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import uuid4
 
@@ -15,12 +16,15 @@ from sqlalchemy.orm import Mapped, mapped_column
 from core.db import Base, Transaction
 from core.errors import Conflict
 
-HOLD = timedelta(seconds=105)  # a call's deadline of 90 s, and 15 s more
+HOLD = timedelta(seconds=105)  # one guarded call, retries included: 90 s, and 15 s more. Renewed before each
 WAIT_S = 30.0
 LOOK_EVERY_S = 0.15
 TAKE = text("""
 INSERT INTO instance_leases AS held (instance_name, holder, until) VALUES (:name, :holder, now() + :hold)
 ON CONFLICT (instance_name) DO UPDATE SET holder = excluded.holder, until = excluded.until WHERE held.until < now()
+""")
+RENEW = text("""
+UPDATE instance_leases SET until = now() + :hold WHERE instance_name = :name AND holder = :holder
 """)
 DROP = text("DELETE FROM instance_leases WHERE instance_name = :name AND holder = :holder")
 
@@ -33,22 +37,41 @@ class InstanceLease(Base):
     until: Mapped[datetime] = mapped_column(DateTime(timezone=True))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Lease:
+    """An instance in our hands."""
+
+    transaction: Transaction
+    name: str
+    holder: str
+
+    def renew(self) -> None:
+        """Hold it for the time of one more call, in a transaction of its own.
+
+        Raises Conflict where its time was over and somebody else took it, StorageUnavailable.
+        """
+        with self.transaction() as connection:
+            mine = {"name": self.name, "holder": self.holder, "hold": HOLD}
+            if connection.execute(RENEW, mine).rowcount != 1:
+                raise busy()
+
+
 class Leases:
     def __init__(self, transaction: Transaction, sleep: Callable[[float], None] = time.sleep) -> None:
         self._transaction, self._sleep = transaction, sleep
 
     @contextlib.contextmanager
-    def hold(self, name: str) -> Iterator[None]:
-        """Wait for the instance, at most 30 s, and hold it. Raises Conflict, StorageUnavailable."""
+    def hold(self, name: str) -> Iterator[Lease]:
+        """Wait for the instance, at most 30 s, and hold it for one call. Raises Conflict, StorageUnavailable."""
         holder = uuid4().hex
         for _ in range(int(WAIT_S / LOOK_EVERY_S)):
             if self._take(name, holder):
                 break
             self._sleep(LOOK_EVERY_S)
         else:
-            raise Conflict("Another operation on this instance is still running", code="OPERATION_IN_PROGRESS")
+            raise busy()
         try:
-            yield
+            yield Lease(transaction=self._transaction, name=name, holder=holder)
         finally:
             with self._transaction() as connection:
                 connection.execute(DROP, {"name": name, "holder": holder})
@@ -56,3 +79,7 @@ class Leases:
     def _take(self, name: str, holder: str) -> bool:
         with self._transaction() as connection:
             return connection.execute(TAKE, {"name": name, "holder": holder, "hold": HOLD}).rowcount == 1
+
+
+def busy() -> Conflict:
+    return Conflict("Another operation on this instance is still running", code="OPERATION_IN_PROGRESS")

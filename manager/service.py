@@ -22,7 +22,7 @@ from core.errors import InstanceUnknown, NameInUse, NotConfigured
 from manager import store
 from manager.fold import told
 from manager.keys import keys_of
-from manager.leases import Leases
+from manager.leases import Lease, Leases
 from manager.lifecycle import InstanceRecord, Standing, Status, asked, pairing_shown, seen
 from manager.providers.port import Hook, Provider, Snapshot, State
 
@@ -79,8 +79,8 @@ class WhatsAppManager:
         Raises NotConfigured, ProviderError, Conflict, StorageUnavailable.
         """
         provider = self._configured()
-        with self._leases.hold(instance_name_for(user_id)):
-            return self._create(provider, user_id, organization_id)
+        with self._leases.hold(instance_name_for(user_id)) as lease:
+            return self._create(lease, provider, user_id, organization_id)
 
     def connect_user_whatsapp(self, user_id: UUID, organization_id: str | None = None) -> Connecting:
         """Bring the user's WhatsApp towards "connected": to a QR where a phone has to scan one.
@@ -89,16 +89,20 @@ class WhatsAppManager:
         it comes by the live channel. Raises NotConfigured, ProviderError, Conflict, StorageUnavailable.
         """
         provider = self._configured()
-        with self._leases.hold(instance_name_for(user_id)):
-            record = self._create(provider, user_id, organization_id)
+        with self._leases.hold(instance_name_for(user_id)) as lease:
+            record = self._create(lease, provider, user_id, organization_id)
             if record.status is Status.CONNECTED:
+                lease.renew()
                 found = provider.state(record.name).state
                 if found is State.CONNECTED:
                     return Connecting(record=record, already_connected=True)
+                lease.renew()
                 record = self._change(user_id, lambda before: seen(before, found, self._clock.now()))
             if self._is_fresh(record.standing):
                 return Connecting(record=record)
-            record = self._show(user_id, self._connect(provider, record))
+            snapshot = self._connect(lease, provider, record)
+            lease.renew()
+            record = self._show(user_id, snapshot)
         return Connecting(record=self._awaited(user_id, record))
 
     def _configured(self) -> Provider:
@@ -106,35 +110,40 @@ class WhatsAppManager:
             raise NotConfigured("WhatsApp is not configured", missing=["EVOLUTION_API_URL", "EVOLUTION_API_KEY"])
         return self._provider
 
-    def _create(self, provider: Provider, user_id: UUID, organization_id: str | None) -> InstanceRecord:
-        """Under the lease."""
+    def _create(self, lease: Lease, provider: Provider, user_id: UUID, organization_id: str | None) -> InstanceRecord:
+        """The user's instance, here and on the gateway."""
         with self._transaction() as connection:
             name = instance_name_for(user_id)
             store.insert_if_new(connection, name=name, user_id=user_id, organization_id=organization_id)
             record = store.lock_by_user(connection, user_id)
         if not record.hooked:
-            self._create_upstream(provider, record)
+            self._create_upstream(lease, provider, record)
         return record
 
-    def _create_upstream(self, provider: Provider, record: InstanceRecord) -> None:
+    def _create_upstream(self, lease: Lease, provider: Provider, record: InstanceRecord) -> None:
         """Make the instance on the gateway, or take over the one that is there; our webhook points here after it."""
         with self._transaction() as connection:
             hook = self._hook(connection, record)
+        lease.renew()
         try:
             provider.create(record.name, hook)
             log.info("instance_created", instance=record.name)
         except NameInUse:
+            lease.renew()
             provider.set_hook(record.name, hook)
             log.info("instance_adopted", instance=record.name)
+        lease.renew()
         with self._transaction() as connection:
             store.mark_hooked(connection, record.id)
 
-    def _connect(self, provider: Provider, record: InstanceRecord) -> Snapshot:
+    def _connect(self, lease: Lease, provider: Provider, record: InstanceRecord) -> Snapshot:
+        lease.renew()
         try:
             return provider.connect(record.name)
         except InstanceUnknown:
             log.info("instance_lost_by_gateway", instance=record.name)
-            self._create_upstream(provider, record)
+            self._create_upstream(lease, provider, record)
+            lease.renew()
             return provider.connect(record.name)
 
     def _show(self, user_id: UUID, snapshot: Snapshot) -> InstanceRecord:

@@ -1,7 +1,9 @@
 """Is the product itself well: /livez, /readyz, /health, /metrics."""
 
 import os
+import re
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
@@ -16,6 +18,8 @@ from core.errors import AppError
 from core.web import Guard
 
 Check = Callable[[], Any]
+LOOPBACK = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d+)?")
+FRESH_FOR = timedelta(seconds=5)
 QUEUE_GAUGES = (
     "pending",
     "oldest_age_s",
@@ -28,18 +32,25 @@ QUEUE_GAUGES = (
 
 
 class QueueCollector(Collector):
-    """The inbox, asked at each scrape; left out while the database is away: no number beats a wrong one."""
+    """The inbox, asked every 5 s at most; left out while the database is away: no number beats a wrong one."""
 
-    def __init__(self, queue_stats: Callable[[], dict[str, Any]]) -> None:
-        self._queue_stats = queue_stats
+    def __init__(self, queue_stats: Callable[[], dict[str, Any]], clock: Clock) -> None:
+        self._queue_stats, self._clock = queue_stats, clock
+        self._known: tuple[datetime, dict[str, Any]] | None = None
 
     def collect(self) -> list[GaugeMetricFamily]:
         try:
-            stats = self._queue_stats()
+            stats = self._fresh()
         except AppError:
             return []
         known = {name: stats[name] for name in QUEUE_GAUGES if stats[name] is not None}
         return [GaugeMetricFamily(f"zelador_inbox_{name}", f"Inbox: {name}", value=v) for name, v in known.items()]
+
+    def _fresh(self) -> dict[str, Any]:
+        now = self._clock.now()
+        if self._known is None or now - self._known[0] >= FRESH_FOR:
+            self._known = now, self._queue_stats()
+        return self._known[1]
 
 
 def make_blueprint(
@@ -51,7 +62,7 @@ def make_blueprint(
 ) -> Blueprint:
     blueprint = Blueprint("health", __name__)
     queue = CollectorRegistry()
-    queue.register(QueueCollector(queue_stats))
+    queue.register(QueueCollector(queue_stats, clock))
 
     def storage() -> str:
         try:
@@ -91,5 +102,6 @@ def make_blueprint(
 
 
 def _is_local() -> bool:
-    """Asked from this host, and not through a proxy on it."""
-    return request.remote_addr in ("127.0.0.1", "::1") and "X-Forwarded-For" not in request.headers
+    """Asked from this host by a name of its own, and not through a proxy that says so or passes another name on."""
+    near = request.remote_addr in ("127.0.0.1", "::1") and "X-Forwarded-For" not in request.headers
+    return near and LOOPBACK.fullmatch(request.host) is not None

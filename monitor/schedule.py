@@ -38,7 +38,7 @@ def _careful(name: str, job: Job) -> Callable[[], None]:
         try:
             job()
         except AppError as error:
-            log.warning("job_failed", job=name, code=error.code)
+            log.warning("job_failed", job=name, error_code=error.code)
         except Exception as error:
             log.error("job_crashed", job=name, exc_info=error)
 

@@ -1,16 +1,24 @@
 """What a browser gets, as text. Pure; one encoder a dialect, this is ours (docs/live.md)."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
 from notify.feed import FeedEvent
 
+Enrich = Callable[[Mapping[str, Any]], Mapping[str, Any]]  # an event's data as recorded → as shown
 
-def event(happened: FeedEvent) -> str:
+
+def event(happened: FeedEvent, enrich: Enrich) -> str:
     """`{"id":7,"type":"status","data":{…},"timestamp":"2026-11-22T03:17:05.120Z"}`"""
-    return _text({"id": happened.id, "type": happened.type, "data": happened.data, "timestamp": _iso(happened.at)})
+    data = enrich(happened.data)
+    return _text({"id": happened.id, "type": happened.type, "data": data, "timestamp": _iso(happened.at)})
+
+
+def as_recorded(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Nothing to add."""
+    return data
 
 
 def snapshot(data: Mapping[str, Any], head: int) -> str:

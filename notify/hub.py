@@ -41,9 +41,10 @@ class Subscriber:
     _taken: int = 0
 
     def put(self, event_id: int, frame: str) -> None:
+        """Ids have no gaps: where one is missing, the socket reads the feed for itself."""
         if self.behind or event_id <= self.cursor:
             return
-        if len(self._mailbox) < MAILBOX and self._put - self._taken < MAILBOX_CHARS:
+        if event_id == self.cursor + 1 and len(self._mailbox) < MAILBOX and self._put - self._taken < MAILBOX_CHARS:
             self._mailbox.append(frame)
             self._put += len(frame)
             self.cursor = event_id
@@ -61,10 +62,10 @@ class Subscriber:
 
 
 class Hub:
-    """`start` opens its thread; `rang` may be called from any."""
+    """`start` opens its thread; `rang` and `frame` may be called from any."""
 
-    def __init__(self, transaction: Transaction) -> None:
-        self._transaction = transaction
+    def __init__(self, transaction: Transaction, enrich: frames.Enrich = frames.as_recorded) -> None:
+        self._transaction, self._enrich = transaction, enrich
         self._subscribers: dict[UUID, list[Subscriber]] = {}
         self._cursors: dict[UUID, int] = {}
         self._topics: set[str] = set()
@@ -134,8 +135,12 @@ class Hub:
             self.rang({str(event.user_id) for event in events})
         return len(events)
 
+    def frame(self, event: feed.FeedEvent) -> str:
+        """The event as every socket sends it."""
+        return frames.event(event, self._enrich)
+
     def _hand_out(self, event: feed.FeedEvent) -> None:
-        frame = frames.event(event)
+        frame = self.frame(event)
         with self._lock:
             group = self._subscribers.get(event.user_id)
             if not group:

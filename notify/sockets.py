@@ -117,7 +117,7 @@ class Conversation:
             with self._lines.transaction() as connection:
                 events = feed.events_after(connection, {self._user_id: cursor})
             for event in events:
-                self._server.send(frames.event(event))
+                self._server.send(self._lines.hub.frame(event))
                 cursor = event.id
             self._answer()
             self._end_with_the_process()

@@ -5,11 +5,10 @@ SANDBOX_TIME_SCALE (1.0), SANDBOX_METRICS (on), SANDBOX_PARENT_FD (none: a pipe'
 process).
 """
 
-import contextlib
 import os
+import select
 import signal
 import sys
-import threading
 from collections.abc import Mapping
 
 from sandbox.server import Sandbox
@@ -20,9 +19,7 @@ WRONG_SETTING = 78  # EX_CONFIG
 
 def main(environ: Mapping[str, str]) -> int:
     """Run until a signal comes or the parent is gone. Prints one line, once requests are answered."""
-    over = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: over.set())
+    waited_for = [_signals()]
     try:
         port, scale = int(environ.get("SANDBOX_PORT") or 8081), float(environ.get("SANDBOX_TIME_SCALE") or 1.0)
     except ValueError:
@@ -34,10 +31,10 @@ def main(environ: Mapping[str, str]) -> int:
         sys.stderr.write(f"sandbox: cannot start: {error.strerror}\n")
         return 1
     if environ.get("SANDBOX_PARENT_FD"):
-        _watch(int(environ["SANDBOX_PARENT_FD"]), over)
+        waited_for.append(int(environ["SANDBOX_PARENT_FD"]))
     sys.stdout.write(f"sandbox {box.url}\n")
     sys.stdout.flush()
-    over.wait()
+    select.select(waited_for, [], [])
     box.stop()
     return 0
 
@@ -52,16 +49,17 @@ def _sandbox(environ: Mapping[str, str], port: int, time_scale: float) -> Sandbo
     )
 
 
-def _watch(parent_fd: int, over: threading.Event) -> None:
-    """A read from the parent's pipe returns nothing when the parent is gone."""
+def _signals() -> int:
+    """A descriptor that can be read once SIGTERM or Ctrl-C came.
 
-    def wait() -> None:
-        with contextlib.suppress(OSError):
-            while os.read(parent_fd, 1024):
-                pass
-        over.set()
-
-    threading.Thread(target=wait, name="sandbox-parent", daemon=True).start()
+    A handler that takes a lock may interrupt the code that holds it, and then both wait for ever.
+    """
+    heard, tell = os.pipe()
+    os.set_blocking(tell, False)
+    signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    return heard
 
 
 if __name__ == "__main__":

@@ -110,7 +110,7 @@ def create_user(email: str, password: str | None, role: str, name: str | None) -
     with _system() as system, system.transaction() as connection:
         user_id = create_person(connection, email=email, password=password, role=role, name=name)
         link = make_link(connection, user_id, valid_for=timedelta(days=1))
-        click.echo(f"{user_id}\n{system.settings.frontend_url or system.settings.webhook_base}/login/{link}")
+        click.echo(f"{user_id}\n{system.settings.webhook_base}/login/{link}")
 
 
 @cli.command("check-config")
@@ -168,7 +168,7 @@ def _system() -> "_Opened":
 
 
 class _Opened:
-    """The product's parts on its database, let go at the end."""
+    """The product's parts on its database, let go at the end. Raises StorageUnavailable where it does not answer."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -178,7 +178,12 @@ class _Opened:
 
         url, self._let_go = database(self._settings)
         self._system = build(self._settings, url)
-        return self._system
+        try:
+            with self._system.transaction():
+                return self._system
+        except AppError:
+            self._let_go(False)
+            raise
 
     def __exit__(self, *_: object) -> None:
         self._system.engine.dispose()
@@ -195,7 +200,7 @@ def main() -> None:
     try:
         cli()
     except ConfigError as error:
-        _fail(str(error), CONFIGURATION)
+        _fail("\n".join([str(error), *misspelt(os.environ)]), CONFIGURATION)
     except PostgresUnusable as error:
         _fail(str(error), UNAVAILABLE)
     except AppError as error:

@@ -21,17 +21,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from core.postgres import EmbeddedPostgres
+from core.postgres import EmbeddedPostgres, PostgresUnusable
 from core.postgres_folder import DataFolder
-from core.settings import Settings
+from core.settings import Settings, address
 
 ROOT = Path(__file__).resolve().parent.parent
 READY_S = 30.0
-STOP_S = 18.0  # of the 25 promised; PostgreSQL needs the rest
+STOP_S = 12.0  # of the 25 promised; PostgreSQL may take 8 + 3 more
 LOOK_EVERY_S = 0.2
 PORTS_S = 4.0  # the children of a supervisor that was killed need a moment to let go of theirs
 SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
 STABLE_S = 30.0
+POSTGRES_S, POSTGRES_AGAIN_S = 4, 3.0  # how long we wait for it, and until the next try; children wait meanwhile
 UNAVAILABLE, TRY_LATER = 69, 75
 
 
@@ -66,6 +67,7 @@ class Supervisor:
         self._after_a_kill: bool | None = None  # None: another one runs here
         self._postgres: EmbeddedPostgres | None = None
         self._postgres_folder = DataFolder(self._data_dir)
+        self._postgres_at = 0.0
 
     def run(self) -> int:
         """Until told to stop; the exit code."""
@@ -104,7 +106,7 @@ class Supervisor:
 
     def _announce(self) -> None:
         """Say where everything is, once it answers; `ready …` is the last line."""
-        base = f"http://{self._settings.host}:{self._settings.port}"
+        base = self._settings.own_url
         gateway = self._settings.gateway
         if gateway and gateway.is_sandbox:
             self._wait_for(f"{gateway.url}/")
@@ -145,7 +147,7 @@ class Supervisor:
         for name, host, port in wanted:
             while trouble := _port_trouble(host, port):
                 if time.monotonic() > until or self._stopping.wait(LOOK_EVERY_S):
-                    raise CannotStart(f"{name}: {host}:{port} cannot be used: {trouble}")
+                    raise CannotStart(f"{name}: {address(host, port)} cannot be used: {trouble}")
 
     def _prepare(self) -> None:
         """Migrations and demo people, in a process of their own: the supervisor need not carry their libraries."""
@@ -188,10 +190,15 @@ class Supervisor:
         child.started_at = time.monotonic()
 
     def _look_after_postgres(self) -> None:
-        """It is no child of ours, and may be killed too."""
-        if self._postgres and not self._postgres_folder.alive():
-            print("postgres ended, again now", file=sys.stderr)
-            self._postgres.attach()
+        """It is no child of ours, and may be killed too. Tried until it starts; one that recovers is left to it."""
+        if not self._postgres or time.monotonic() < self._postgres_at or self._postgres_folder.alive():
+            return
+        print("postgres ended, again now", file=sys.stderr)
+        try:
+            self._postgres.attach(within_s=POSTGRES_S)
+        except PostgresUnusable as error:
+            print(f"postgres: {error}; looked at again in {POSTGRES_AGAIN_S:g} s", file=sys.stderr)
+            self._postgres_at = time.monotonic() + POSTGRES_AGAIN_S
 
     def _look_after(self, child: Child) -> None:
         """Start it again when it has died: soon at first, later and later when it keeps dying."""

@@ -20,7 +20,9 @@ from core.errors import NotNow
 
 log = structlog.get_logger()
 BATCH = 500  # rows; ids leave room for 999
+BATCH_BYTES = 8 * 1024 * 1024  # what PostgreSQL takes well within the time a sender waits
 MOST_WAITING = 20  # batches
+MOST_BYTES = 128 * 1024 * 1024  # waiting; more would be more than a small server has
 WAIT_S = 4.5  # with the way in and out, the promised 5 s
 
 # One statement, one round trip, one commit. Keys are inserted in order, so that two processes with the same
@@ -60,7 +62,9 @@ class Delivery:
 
     @property
     def key(self) -> bytes:
-        return hashlib.sha256((self.instance or "").encode() + b"\0" + self.body).digest()
+        """What makes it the same delivery. One that went to the wrong address is another than the one that did not."""
+        problem = b"\1" + self.problem.encode() if self.problem else b""
+        return hashlib.sha256((self.instance or "").encode() + problem + b"\0" + self.body).digest()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +78,7 @@ class Receipt:
 class _Batch:
     def __init__(self) -> None:
         self.deliveries: dict[bytes, Delivery] = {}
+        self.bytes = 0
         self.done = threading.Event()
         self.fresh: dict[bytes, int] = {}
         self.known: dict[bytes, int] = {}
@@ -131,18 +136,23 @@ class Inbox:
     def _join(self, key: bytes, delivery: Delivery) -> tuple[_Batch, bool]:
         """Put the delivery into the open batch; False where the batch holds the same one already."""
         with self._lock:
-            if self._stopping or len(self._batches) > self._most_waiting:
+            waiting = sum(batch.bytes for batch in self._batches)
+            if self._stopping or len(self._batches) > self._most_waiting or waiting > MOST_BYTES:
                 raise NotNow("Too many deliveries are waiting for the storage")
-            if not self._batches or len(self._batches[-1].deliveries) >= self._batch:
+            if not self._batches or self._is_full(self._batches[-1], delivery):
                 self._batches.append(_Batch())
             batch = self._batches[-1]
-            first = key not in batch.deliveries
-            batch.deliveries.setdefault(key, delivery)
+            if first := key not in batch.deliveries:
+                batch.deliveries[key] = delivery
+                batch.bytes += len(delivery.body)
             if self._committer is None:  # made here, so that a process that forks late has it in the right one
                 self._committer = threading.Thread(target=self._run, name="committer", daemon=True)
                 self._committer.start()
         self._filled.set()
         return batch, first
+
+    def _is_full(self, batch: _Batch, delivery: Delivery) -> bool:
+        return len(batch.deliveries) >= self._batch or (0 < batch.bytes > BATCH_BYTES - len(delivery.body))
 
     def _run(self) -> None:
         while not (self._stopping and not self._batches):

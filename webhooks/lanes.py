@@ -13,33 +13,42 @@ from sqlalchemy import Connection, text
 from core.db import array
 from core.errors import AppError
 
+WEIGHT = 16 * 1024 * 1024  # bytes of bodies a batch; each of its lanes gives one event however large
 LEASE = timedelta(seconds=20)  # a dead worker's lanes are taken over after this, within the promised 30 s
 
-# The recursion hops from lane to lane along the index instead of reading every row of a deep one.
+# The recursion hops from lane to lane along the index instead of reading every row of a deep one. Lanes that somebody
+# holds in a transaction are passed over: one who froze there must not stop the others.
 CLAIM = text("""
 WITH RECURSIVE due (lane) AS (
     (SELECT lane FROM inbox WHERE lane > :after ORDER BY lane LIMIT 1)
     UNION ALL
     SELECT (SELECT i.lane FROM inbox i WHERE i.lane > due.lane ORDER BY i.lane LIMIT 1)
     FROM due WHERE due.lane IS NOT NULL
-), free AS (
-    SELECT due.lane FROM due LEFT JOIN lanes USING (lane)
-    WHERE due.lane IS NOT NULL
-      AND (lanes.lane IS NULL OR lanes.lease_until < now() OR lanes.owner = :me)
-      AND (lanes.retry_at IS NULL OR lanes.retry_at <= now())
-    LIMIT :most
+), known AS (
+    SELECT lanes.lane FROM due JOIN lanes USING (lane)
+    WHERE (lease_until < now() OR owner = :me) AND (retry_at IS NULL OR retry_at <= now())
+    LIMIT :most FOR UPDATE OF lanes SKIP LOCKED
+), new AS (
+    SELECT due.lane FROM due LEFT JOIN lanes USING (lane) WHERE due.lane IS NOT NULL AND lanes.lane IS NULL LIMIT :most
 )
 INSERT INTO lanes AS held (lane, owner, epoch, lease_until)
-SELECT lane, :me, 1, now() + :lease FROM free ORDER BY lane
+SELECT lane, :me, 1, now() + :lease
+FROM (SELECT lane FROM known UNION ALL SELECT lane FROM new ORDER BY lane LIMIT :most) AS free ORDER BY lane
 ON CONFLICT (lane) DO UPDATE SET owner = :me, epoch = held.epoch + 1, lease_until = now() + :lease, retry_at = NULL
 WHERE held.lease_until < now() OR held.owner = :me
 RETURNING lane, epoch
 """)
+# A lane gives its first events up to a weight, and always one; sizes are known without reading the bodies.
 HEADS = text("""
-SELECT head.id, lane, head.attempts, logged.event, logged.body, logged.received_at
+SELECT head.id, lane, head.attempts, head.event, head.body, head.received_at, head.due
 FROM unnest(CAST(:lanes AS text[])) AS lane
-CROSS JOIN LATERAL (SELECT id, attempts FROM inbox WHERE inbox.lane = lane.lane ORDER BY id LIMIT :each) AS head
-JOIN webhook_events AS logged ON logged.id = head.id
+CROSS JOIN LATERAL (
+    SELECT first.id, attempts, event, body, received_at, count(*) OVER () AS due,
+           sum(octet_length(body)) OVER (ORDER BY first.id) - octet_length(body) AS ahead
+    FROM (SELECT id, attempts FROM inbox WHERE inbox.lane = lane.lane ORDER BY id LIMIT :each) AS first
+    JOIN webhook_events AS logged ON logged.id = first.id
+) AS head
+WHERE ahead < :weight
 ORDER BY lane, head.id
 """)
 SETTLE = text("""
@@ -112,10 +121,14 @@ def claim(connection: Connection, me: str, *, after: str, lanes: int, events: in
         return []
     each = max(8, events // len(epochs))
     heads: dict[str, list[Stored]] = {lane: [] for lane in sorted(epochs)}
-    for row in connection.execute(HEADS, {"lanes": array(heads), "each": each}):
-        heads[row.lane].append(Stored(**row._mapping))
+    emptied: dict[str, bool] = {}
+    for row in connection.execute(HEADS, {"lanes": array(heads), "each": each, "weight": WEIGHT // len(epochs)}):
+        facts = dict(row._mapping)
+        due = facts.pop("due")
+        heads[row.lane].append(Stored(**facts))
+        emptied[row.lane] = due < each and len(heads[row.lane]) == due
     return [
-        Held(lane=lane, epoch=epochs[lane], heads=tuple(found), emptied=len(found) < each)
+        Held(lane=lane, epoch=epochs[lane], heads=tuple(found), emptied=emptied.get(lane, True))
         for lane, found in heads.items()
     ]
 

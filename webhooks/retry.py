@@ -7,18 +7,21 @@ from pathlib import PurePath
 from core.errors import AppError, StorageUnavailable
 
 TRIES = 5
+LONGEST = timedelta(seconds=30)
 ONE_STATEMENTS = ("40", "55", "57014")  # SQLSTATEs: deadlock, no lock to be had, cancelled for taking too long
 
 
 def again_in(error: Exception, attempts: int) -> timedelta | None:
-    """How long the lane rests before the next try: 1, 2, 4, 8 s; None parks the event.
+    """How long the lane rests before the next try: 1, 2, 4 … 30 s; None parks the event.
 
-    Only errors that say so (`retryable`) may pass by themselves: a fold that fails will fail again, and must
-    not hold up the events behind it.
+    Only errors that say so (`retryable`) may pass by themselves: a fold that fails will fail again, and must not
+    hold up the events behind it. The database's trouble is never the event's fault: it is tried for ever.
     """
-    if not (isinstance(error, AppError) and error.retryable) or attempts + 1 >= TRIES:
+    if not (isinstance(error, AppError) and error.retryable):
         return None
-    return timedelta(seconds=2.0**attempts)
+    if attempts + 1 >= TRIES and not isinstance(error, StorageUnavailable):
+        return None
+    return min(timedelta(seconds=2.0 ** min(attempts, 10)), LONGEST)
 
 
 def may_be_one_event(error: Exception) -> bool:

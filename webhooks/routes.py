@@ -18,12 +18,11 @@ from core.errors import (
     Malformed,
     MethodNotAllowed,
     NotNow,
-    StorageUnavailable,
     TooLarge,
     TooSlow,
     Unsupported,
 )
-from webhooks.envelope import INSTANCE, open_envelope, peek_instance, scrub
+from webhooks.envelope import INSTANCE, PEEKED_BELOW, open_envelope, peek_instance, scrub
 from webhooks.gate import Gate, KeyOwner, Sender
 from webhooks.inbox import Delivery, Inbox, Receipt
 from webhooks.reaper import Reaper
@@ -72,6 +71,9 @@ class Entrance:
             return _answer(start_response, 200, _receipt_json(receipt))
         except AppError as error:
             return self._refuse(environ, start_response, error)
+        except Exception as error:
+            log.error("delivery_failed", error=type(error).__name__)
+            return self._refuse(environ, start_response, NotNow("The delivery cannot be kept at this moment"))
 
     def _receive(self, environ: "WSGIEnvironment", route: re.Match[str]) -> Receipt:
         if environ["REQUEST_METHOD"] != "POST":
@@ -86,10 +88,19 @@ class Entrance:
         )
         _check_type(environ)
         with self._reaper.watch(environ):
-            body = scrub(read_at_most(environ, self._limit))
-        receipt = self._record(sender, body, route)
+            sender, body = self._read(environ, sender)
+        receipt = self._record(sender, scrub(body), route)
         COUNTED[receipt.status].inc()
         return receipt
+
+    def _read(self, environ: "WSGIEnvironment", sender: Sender) -> tuple[Sender, bytes]:
+        """The body. Of one whose bearer is not proven yet, no more is read than it takes to prove it."""
+        declared = environ.get("CONTENT_LENGTH") or ""
+        if sender.bearer is None or (declared and int(declared) <= PEEKED_BELOW):
+            return sender, read_at_most(environ, self._limit)
+        head = read_at_most(environ, self._limit, at_once=PEEKED_BELOW)
+        sender = self._gate.prove(sender, peek_instance(head))
+        return sender, head + read_at_most(environ, self._limit, already=len(head))
 
     def _record(self, sender: Sender, body: bytes, route: re.Match[str]) -> Receipt:
         try:
@@ -101,7 +112,7 @@ class Entrance:
         instance = envelope.instance or owner.instance or _named_by(route["user"]) or peek_instance(body)
         problem = envelope.problem or (None if instance or envelope.event in OF_NO_INSTANCE else "no_instance")
         if instance and not problem and not self._gate.speaks_for(owner, instance, route["user"]):
-            problem = "instance_mismatch"
+            problem, instance = "instance_mismatch", owner.instance  # not in the name of whom it spoke of
         if problem:
             log.warning("delivery_quarantined", reason=problem, instance=instance)
         return self._inbox.record(Delivery(instance=instance, event=envelope.event, body=body, problem=problem))
@@ -117,8 +128,8 @@ class Entrance:
         QUARANTINED.inc()
 
     def _refuse(self, environ: "WSGIEnvironment", start_response: "StartResponse", error: AppError) -> Iterable[bytes]:
-        if isinstance(error, StorageUnavailable):
-            error = NotNow("The storage is not available")
+        if error.http_status >= 500 and not isinstance(error, NotNow):  # our own trouble, whatever it is
+            error = NotNow("The delivery cannot be kept at this moment")
         status = error.http_status
         ANSWERS.labels(str(status)).inc()
         extra = {401: ("WWW-Authenticate", "Bearer"), 405: ("Allow", "POST"), 503: ("Retry-After", "5")}.get(status)
@@ -136,23 +147,26 @@ def _named_by(path_user: str | None) -> str | None:
     return name if path_user and INSTANCE.fullmatch(name) else None
 
 
-def read_at_most(environ: "WSGIEnvironment", limit: int) -> bytes:
-    """The whole body. Raises TooLarge above `limit` bytes, TooSlow or Malformed where it ends too early.
+def read_at_most(environ: "WSGIEnvironment", limit: int, *, already: int = 0, at_once: int | None = None) -> bytes:
+    """The body after its first `already` bytes, or the next `at_once` of it.
 
-    One byte more than the limit is asked for: a chunked body says its size only by being longer.
+    Raises TooLarge where the whole has more than `limit` bytes, TooSlow where it ends too early. One byte more than
+    the limit is asked for: a chunked body says its size only by being longer.
     """
     declared = environ.get("CONTENT_LENGTH") or ""
     if declared and int(declared) > limit:
         raise TooLarge("The body is too large")
     if not declared and not environ.get("wsgi.input_terminated"):
         return b""
+    whole = (int(declared) if declared else limit + 1) - already
+    wanted = min(whole, at_once or whole)
     try:
-        body: bytes = environ["wsgi.input"].read(int(declared) if declared else limit + 1)
+        body: bytes = environ["wsgi.input"].read(wanted)
     except OSError:
         raise TooSlow("The body did not arrive in time") from None
-    if len(body) > limit:
+    if already + len(body) > limit:
         raise TooLarge("The body is too large")
-    if declared and len(body) < int(declared):
+    if declared and len(body) < wanted:
         raise TooSlow("The body ended before its declared length")
     return body
 

@@ -22,10 +22,10 @@ DELETE FROM webhook_events WHERE id IN (
     WHERE received_at < now() - :age
       AND NOT EXISTS (SELECT FROM inbox WHERE inbox.id = old.id)
       AND NOT EXISTS (SELECT FROM set_aside WHERE event_id = old.id)
-    LIMIT :most
+    ORDER BY received_at LIMIT :most
 )
 """)
-PRUNE_ASIDE = text("DELETE FROM set_aside WHERE at < now() - :age")
+PRUNE_ASIDE = text("DELETE FROM set_aside WHERE state <> 'parked' AND at < now() - :age")
 ASIDE_KEPT = timedelta(days=30)
 PRUNED_AT_ONCE = 5_000
 
@@ -55,5 +55,9 @@ def queue_stats(connection: Connection) -> QueueStats:
 
 def prune(connection: Connection, age: timedelta) -> int:
     """Drop one batch of finished deliveries older than `age`; what is unfinished or set aside stays. Rows dropped."""
-    connection.execute(PRUNE_ASIDE, {"age": max(age, ASIDE_KEPT)})
     return connection.execute(PRUNE, {"age": age, "most": PRUNED_AT_ONCE}).rowcount
+
+
+def prune_aside(connection: Connection, age: timedelta) -> int:
+    """Forget what was set aside longer ago than `age`; not what was parked: that waits for a person. Rows dropped."""
+    return connection.execute(PRUNE_ASIDE, {"age": age}).rowcount

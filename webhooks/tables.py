@@ -38,7 +38,7 @@ class WebhookEvent(Base):
     __tablename__ = "webhook_events"
     __table_args__ = (
         Index("uq_webhook_events_key", "key", unique=True),
-        Index("ix_webhook_events_received_at", "received_at", postgresql_using="brin"),
+        Index("ix_webhook_events_received_at", "received_at"),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
@@ -78,7 +78,10 @@ class SetAside(Base):
     """An event kept out of its lane, and why: parked (it failed), waiting (for another), quarantined (no use)."""
 
     __tablename__ = "set_aside"
-    __table_args__ = (CheckConstraint("state IN ('parked', 'waiting', 'quarantined')", name="state"),)
+    __table_args__ = (
+        CheckConstraint("state IN ('parked', 'waiting', 'quarantined')", name="state"),
+        Index("ix_set_aside_state", "state", "at"),
+    )
 
     event_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     lane: Mapped[str | None] = mapped_column(Text)

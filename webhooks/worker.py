@@ -18,8 +18,8 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from core import events
-from core.db import Transaction, storage_error
-from core.errors import Malformed, StorageUnavailable
+from core.db import Transaction, sqlstate, storage_error
+from core.errors import AppError, Malformed
 from core.events import DomainEvent
 from webhooks import lanes, retry
 from webhooks.lanes import Aside, Held, LostLease, Stored
@@ -29,6 +29,7 @@ BATCH = 500  # events
 LANES = 64
 POLL_S = 0.1
 PAUSE_S = 1.0
+RACES = ("23505", "23503")  # a unique key or a foreign row, seen by the next try
 EVENTS = Counter("zelador_events", "Deliveries worked off", ["outcome"])
 
 
@@ -85,7 +86,7 @@ class Worker:
                 if self.work() == 0:
                     rung.wait(POLL_S)
                     rung.clear()
-            except StorageUnavailable as error:
+            except Exception as error:  # whatever it is, the next worker would meet it too
                 log.warning("worker_waits", reason=retry.reason(error))
                 stopping.wait(PAUSE_S)
 
@@ -138,7 +139,7 @@ class Worker:
             except Exception as failed:
                 if connection.invalidated:
                     raise
-                error = storage_error(failed) if isinstance(failed, OperationalError) else failed
+                error = _judged(failed)
                 if delay := retry.again_in(error, event.attempts):
                     left = len(lane.heads) - done
                     lanes.postpone(connection, self._name, event, delay, left=left)
@@ -181,3 +182,16 @@ class Worker:
             log.warning("delivery_set_aside", id=event.id, instance=event.lane, state=event.state, reason=event.reason)
         if happened:
             self._rung(sorted({str(event.user_id) for event in happened}))
+
+
+class LostRace(AppError):
+    """Somebody else wrote the same thing at the same moment; the next try sees it."""
+
+    code, retryable = "LOST_RACE", True
+
+
+def _judged(error: Exception) -> Exception:
+    """The error as retry.again_in wants it."""
+    if isinstance(error, OperationalError):
+        return storage_error(error)
+    return LostRace("A row was there already, or no more") if sqlstate(error) in RACES else error

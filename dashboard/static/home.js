@@ -3,10 +3,10 @@ import { live } from "./live.js";
 
 const texts = JSON.parse(document.getElementById("texts").textContent);
 const at = (id) => document.getElementById(id);
-const state = { status: null, phone: null, qr: null, expiresAt: null, problem: null, busy: false, live: false, heard: 0 };
+const state = { status: null, phone: null, qr: null, expiresAt: null, problem: null, busy: false, live: null, heard: 0 };
 
 const reduce = {
-  snapshot: (data) => ({ status: data.status, phone: data.phoneNumber }),
+  snapshot: (data) => ({ status: data.status, phone: data.phoneNumber, qr: data.qrCode, expiresAt: data.expiresAt }),
   status: (data) => ({ status: data.status }),
   qrcode: (data) => ({ status: "qr_pending", qr: data.qrCode, expiresAt: data.expiresAt, problem: null }),
   connected: (data) => ({ status: "connected", phone: data.phoneNumber, qr: null, problem: null }),
@@ -22,7 +22,7 @@ function draw() {
   const { status, qr } = state;
   at("status").textContent = texts[status] || "…";
   at("status").dataset.status = status || "";
-  at("live").textContent = state.live ? texts.live : texts.offline;
+  at("live").textContent = { true: texts.live, false: texts.offline }[state.live] ?? texts.connecting;
   at("live").dataset.live = state.live ? "yes" : "no";
   show("phone", status === "connected" && state.phone, phoneText(state.phone));
   show("invitation", status === "disconnected" && !state.problem);
@@ -81,7 +81,8 @@ async function connect() {
   }
 }
 
-function addMessage(message, atTop) {
+// Newest first, wherever they come from; of two in one second the later comer stands above.
+function addMessage(message) {
   if (document.querySelector(`[data-message="${CSS.escape(message.messageId)}"]`)) return;
   const item = document.createElement("li");
   item.dataset.message = message.messageId;
@@ -94,13 +95,25 @@ function addMessage(message, atTop) {
   const text = document.createElement("p");
   text.textContent = message.text;
   item.append(from, time, text);
-  at("messages")[atTop ? "prepend" : "append"](item);
+  item.dataset.at = message.at;
+  const below = [...at("messages").children].find((other) => other.dataset.at <= message.at);
+  at("messages").insertBefore(item, below || null);
   at("no-messages").hidden = true;
 }
 
 async function loadMessages() {
   const page = await ask("/api/messages?limit=50");
-  page.items.forEach((message) => addMessage(message, false));
+  page.items.reverse().forEach(addMessage);
+  at("no-messages").hidden = at("messages").childElementCount > 0;
+}
+
+// Where sockets do not get through, the page asks.
+async function poll() {
+  if (state.live) return;
+  const { status, phoneNumber } = await ask("/api/whatsapp/status");
+  if (state.live) return;
+  change({ status, phone: phoneNumber });
+  await loadMessages();
 }
 
 async function loadQueue() {
@@ -109,11 +122,13 @@ async function loadQueue() {
 }
 
 live((frame) => {
-  if (frame.type === "message") addMessage(frame.data, true);
+  if (frame.type === "message") addMessage(frame.data);
   else if (reduce[frame.type]) change({ ...reduce[frame.type](frame.data), heard: state.heard + 1 });
   if (frame.type === "snapshot") loadMessages().catch(() => {});  // it comes again with the next snapshot
 }, (isLive) => change({ live: isLive }));
 at("connect").addEventListener("click", connect);
+poll().catch(() => {});
+setInterval(() => poll().catch(() => {}), 5000);
 setInterval(draw, 500);
 if (at("queue")) {
   loadQueue();

@@ -125,7 +125,7 @@ def test_from_the_login_link_to_a_message_on_the_screen(product, visitor):
     message = page.locator("#messages li")
     expect(message).to_have_count(1)
     expect(message).to_contain_text("Olá! Quero agendar um horário <b>amanhã</b>")
-    expect(message).to_contain_text("+55 11 99999-0001")
+    expect(message).to_contain_text("Cliente")
     visitor.shoot("connected")
     visitor.shoot_narrow("connected-narrow")
     visitor.shoot("sandbox", phone)

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from bootstrap import build, build_app
-from core.access import Principal, create_person, make_link
+from core.access import Principal, create_person, make_link, nobodys_hash
 from tests.conftest import KEY
 from tests.factories import make_instance, token_for
 
@@ -207,6 +207,12 @@ def test_a_wrong_password_does_not(system, browser, email, password):
     assert browser.get(STATUS).status_code == 401
 
 
+def test_an_unknown_address_costs_as_much_as_a_known_one(system, rows):
+    person(system)
+    [known] = rows("SELECT password_hash FROM profiles")
+    assert nobodys_hash().split("$")[0] == str(known["password_hash"]).split("$")[0]
+
+
 def test_a_login_without_the_forms_token_is_refused(system, browser):
     person(system)
     answer = browser.post("/login", data={"email": "ana@x.org", "password": PASSWORD})
@@ -267,6 +273,20 @@ def test_a_post_with_a_cookie_needs_the_csrf_token(system, browser):
     expect_error(browser.post(CONNECT, headers={"X-CSRFToken": "wrong"}), 403, "CSRF")
     good = browser.post(CONNECT, headers={"X-CSRFToken": csrf_of(browser)})
     assert (good.status_code, good.json["status"]) == (200, "qr_pending")
+
+
+@pytest.mark.parametrize(
+    ("referrer", "status"), [("https://z.example/login", 200), ("https://evil.example/", 403), (None, 403)]
+)
+def test_on_https_it_also_comes_from_our_own_pages(system, browser, referrer, status):
+    """Browsers say so under our `Referrer-Policy: same-origin`."""
+    user_id = person(system)
+    base = {"base_url": "https://z.example"}
+    page = browser.get(f"/login/{link_to(system, user_id)}", follow_redirects=True, **base)
+    found = re.search(r'csrf[_-]token"[^>]*(?:content|value)="([^"]+)"', page.text)
+    assert found
+    headers = {"X-CSRFToken": found[1]} | ({"Referer": referrer} if referrer else {})
+    assert browser.post(CONNECT, headers=headers, **base).status_code == status
 
 
 def test_a_post_with_a_bearer_needs_none(system, browser):
@@ -330,7 +350,7 @@ def test_every_answer_has_the_security_headers(browser, path):
     assert "default-src 'self'" in headers["Content-Security-Policy"]
     assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
     assert headers["X-Content-Type-Options"] == "nosniff"
-    assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["Referrer-Policy"] == "same-origin"
     assert "Cache-Control" in headers
 
 

@@ -1,6 +1,7 @@
 """The REST interface as other programs see it: exact shapes, search, paging, and what operators ask."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -278,6 +279,14 @@ def test_the_newest_stands_first(browser, bearer, system, owner):
     assert [item["text"] for item in found(browser, bearer(user))["items"]] == ["4", "3", "2", "1", "0"]
 
 
+def test_within_a_second_the_later_delivery_stands_first(browser, bearer, system, owner):
+    user, name = owner
+    in_order = [replace(reported(name, str(number)), delivery_id=number) for number in range(5)]
+    for report in (in_order[3], in_order[0], in_order[4], in_order[1], in_order[2]):
+        receive(system, report)
+    assert [item["text"] for item in found(browser, bearer(user))["items"]] == ["4", "3", "2", "1", "0"]
+
+
 def test_fifty_is_usual(browser, bearer, system, owner):
     user, name = owner
     receive(system, *(reported(name, "x") for _ in range(51)))
@@ -292,8 +301,8 @@ def test_a_limit_out_of_bounds_is_400(browser, bearer, limit):
 
 def test_a_forged_cursor_is_400(browser, bearer, system):
     ours = Cursors(system.settings.secret_key.get_secret_value())
-    good = ours.write((SENT, uuid4())) or ""
-    forged = Cursors("x" * 40).write((SENT, uuid4()))
+    good = ours.write((SENT, 1, uuid4())) or ""
+    forged = Cursors("x" * 40).write((SENT, 1, uuid4()))
     for cursor in ["x", "..", "é", "\0", good[:-1], good + "x", forged, "a" * 9000]:
         answer = browser.get("/api/messages", query_string={"cursor": cursor}, headers=bearer(uuid4()))
         assert (answer.status_code, answer.json["code"]) == (400, "VALIDATION_ERROR"), cursor

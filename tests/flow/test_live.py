@@ -29,6 +29,7 @@ from core.access import Principal, create_person, make_link
 from core.events import DomainEvent
 from core.settings import Settings
 from core.web import install as install_web
+from manager.pictures import data_url
 from notify import sockets
 from notify.hub import Hub
 from tests.conftest import KEY
@@ -170,6 +171,23 @@ def test_a_history_that_was_trimmed_resets(web, system, user, bearer):
     with line(web, bearer(user)) as client:
         subscribed(client, since=2)
         assert hear(client)["id"] == 3
+
+
+def test_a_code_is_drawn_for_those_who_look_and_recorded_as_text(web, system, user, bearer, rows):
+    """Live and for one who comes back: the picture is in the frame, not in the row."""
+    code = {"instanceName": f"user_{user}", "qr": "2@abc", "status": "waiting_qr", "expiresAt": "2026-11-22T03:17:05Z"}
+    with line(web, bearer(user)) as client:
+        hear(subscribed(client))
+        with system.transaction() as connection:
+            events.record(connection, [DomainEvent(user_id=user, type="qrcode", data=code)])
+        system.bell.ring(FEED_GREW, [str(user)])
+        live = hear(client)
+    with line(web, bearer(user)) as client:
+        missed = hear(subscribed(client, since=0))
+    assert live == missed
+    assert live["data"] == {**code, "qrCode": data_url("2@abc")}
+    assert live["data"]["qrCode"].startswith("data:image/png;base64,")
+    assert rows("SELECT data FROM feed WHERE user_id = :user", user=user) == [{"data": code}]
 
 
 # --- clients that misbehave ----------------------------------------------------------------------------------

@@ -14,11 +14,11 @@ from sqlalchemy import text
 
 from bootstrap import build, build_app
 from core.access import Principal
-from core.errors import NotConfigured, Unavailable
+from core.errors import Conflict, InstanceUnknown, NameInUse, NotConfigured, Unavailable
 from manager.leases import Leases
 from manager.lifecycle import Status
 from manager.providers.evolution.client import EvolutionClient
-from manager.providers.port import Snapshot, State
+from manager.providers.port import Pairing, Snapshot, State
 from manager.service import WhatsAppManager, instance_name_for
 from sandbox.server import Sandbox
 from tests.conftest import KEY
@@ -324,6 +324,82 @@ def test_a_lease_of_the_dead_is_taken_over(system, sandbox, user):
             {"name": instance_name_for(user)},
         )
     assert system.manager.connect_user_whatsapp(user).record.status is Status.QR_PENDING
+
+
+class Forgetful:
+    """A gateway that has every instance and then none: one click makes all calls. Each takes the lease's whole time."""
+
+    def __init__(self, system, after=lambda call: None):
+        self._system, self._after = system, after
+        self.calls, self.left = [], []
+
+    def create(self, name, hook):
+        self._called("create")
+        raise NameInUse("it is there")
+
+    def set_hook(self, name, hook):
+        self._called("set_hook")
+
+    def state(self, name):
+        self._called("state")
+        return Snapshot(name=name, state=State.DISCONNECTED)
+
+    def connect(self, name):
+        self._called("connect")
+        if self.calls.count("connect") == 1:
+            raise InstanceUnknown("it is gone")
+        return Snapshot(name=name, state=State.CONNECTING, pairing=Pairing(qr="2@x"))
+
+    def _called(self, call):
+        aged = "UPDATE instance_leases SET until = now() RETURNING (SELECT until - now() FROM instance_leases)"
+        with self._system.transaction() as connection:
+            self.left.append(connection.execute(text(aged)).scalar_one())
+        self.calls.append(call)
+        self._after(call)
+
+
+def test_the_lease_is_renewed_for_each_call(system, user):
+    gateway = Forgetful(system)
+    assert patient(system, gateway).connect_user_whatsapp(user).record.status is Status.QR_PENDING
+    assert gateway.calls == ["create", "set_hook", "connect", "create", "set_hook", "connect"]
+    with system.transaction() as connection:
+        connection.execute(
+            text("UPDATE whatsapp_instances SET qr_code = NULL, state = 'connected', status = 'connected'")
+        )
+    patient(system, gateway).connect_user_whatsapp(user)
+    assert gateway.calls[6:] == ["state", "connect"]
+    assert min(gateway.left) > timedelta(seconds=95)
+
+
+def losing(system, last_call):
+    """A gateway during whose call with this number somebody else takes the lease."""
+
+    def taken_over(_):
+        if len(gateway.calls) == last_call:
+            with system.transaction() as connection:
+                connection.execute(text("UPDATE instance_leases SET holder = 'other', until = now() + interval '1 h'"))
+
+    gateway = Forgetful(system, taken_over)
+    return gateway
+
+
+@pytest.mark.parametrize(("last_call", "hooked"), [(1, False), (2, False), (3, True), (4, True), (6, True)])
+def test_who_lost_the_lease_does_no_more_and_writes_nothing(system, user, rows, last_call, hooked):
+    gateway = losing(system, last_call)
+    with pytest.raises(Conflict) as refused:
+        patient(system, gateway).connect_user_whatsapp(user)
+    assert refused.value.code == "OPERATION_IN_PROGRESS"
+    assert gateway.calls == ["create", "set_hook", "connect", "create", "set_hook", "connect"][:last_call]
+    record = system.manager.find_user_instance(user)
+    assert (record.hooked, record.standing.pairing) == (hooked, None)
+    assert rows("SELECT holder FROM instance_leases") == [{"holder": "other"}]
+
+
+def test_who_lost_the_lease_while_looking_keeps_what_is_known(system, sandbox, user):
+    scanned(system, sandbox, user)
+    with pytest.raises(Conflict):
+        patient(system, losing(system, 1)).connect_user_whatsapp(user)
+    assert system.manager.find_user_instance(user).status is Status.CONNECTED
 
 
 def click(system):

@@ -1,5 +1,6 @@
 """`ops.py serve`, the real one: what it prints, what it refuses, what it survives, how it ends."""
 
+import json
 import os
 import signal
 import socket
@@ -91,6 +92,15 @@ def test_production_wants_secrets(product):
 
 def test_the_commands_work_beside_it(product):
     assert_commands_work(product)
+
+
+def test_a_bad_request_is_logged_without_its_path(product):
+    with socket.create_connection(("127.0.0.1", product.port), timeout=10) as line:
+        line.sendall(b"GET /login/N2k1bGFkb3JzZWNyZXQ\r\n\r\n")
+        assert b" 400 " in line.recv(100)
+    [said] = until(lambda: [one for one in product.errors().splitlines() if "Invalid" in one])
+    assert json.loads(said)["logger"] == "gunicorn.error"
+    assert "N2k1bGFkb3JzZWNyZXQ" not in product.errors()
 
 
 @pytest.mark.parametrize("role", ["web", "worker", "monitor", "sandbox"])

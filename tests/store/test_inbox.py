@@ -92,6 +92,20 @@ def test_the_border_between_instance_and_body_counts():
     assert Delivery(instance="ab", event=None, body=b"c").key != Delivery(instance="a", event=None, body=b"bc").key
 
 
+def test_what_went_to_the_wrong_address_does_not_swallow_what_did_not(inbox, rows):
+    assert inbox.record(delivery(1, problem="instance_mismatch")).status == "quarantined"
+    assert inbox.record(delivery(1)).status == "stored"
+    assert inbox.record(delivery(1, problem="instance_mismatch")).status == "duplicate"
+    assert len(rows("SELECT 1 FROM inbox")) == 1
+
+
+def test_a_batch_is_closed_by_its_weight_too(inbox):
+    heavy = [Delivery(instance="user_1", event="x", body=b"%d" % n + b"x" * 3_000_000) for n in range(6)]
+    receipts = together(inbox.record, heavy, threads=6)
+    assert {receipt.status for receipt in receipts} == {"stored"}
+    assert batches([receipt.id for receipt in receipts]) >= 3
+
+
 @pytest.fixture
 def held(session_engine: Engine) -> Iterator[Callable[[], None]]:
     """Nobody can write deliveries until this is called."""

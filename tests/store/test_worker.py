@@ -22,7 +22,7 @@ from webhooks import lanes
 from webhooks.inbox import Delivery, Inbox
 from webhooks.lanes import Held, LostLease, Stored
 from webhooks.retry import TRIES
-from webhooks.stats import prune, queue_stats
+from webhooks.stats import prune, prune_aside, queue_stats
 from webhooks.worker import Owners, Worker
 
 SECRET = "texto-secreto-de-uma-pessoa"
@@ -477,6 +477,28 @@ def test_a_late_writer_is_told_that_its_lease_is_lost(transaction, say, do):
         lanes.settle(connection, "first", held)
 
 
+def test_a_worker_that_froze_in_its_transaction_stops_nobody_else(transaction, make_worker, say, heard, do):
+    say("a", "a1")
+    with transaction() as connection:
+        held = lanes.claim(connection, "frozen", after="", lanes=10, events=10)
+    do(AGE_LEASES)
+    say("b", "b1")
+    with transaction() as connection:
+        lanes.settle(connection, "frozen", held)  # and here it stands, with its lane's row locked
+        assert make_worker("healthy").work() == 1
+        connection.rollback()
+    assert (heard("a"), heard("b")) == ([], ["b1"])
+
+
+def test_a_lane_gives_its_first_events_up_to_a_weight_and_always_one(transaction, say):
+    [heavy, *_] = say("a", "x" * 9_000_000, "a2", "a3")
+    say("b", "y" * 9_000_000, "z" * 9_000_000)
+    with transaction() as connection:
+        a, b = lanes.claim(connection, "first", after="", lanes=10, events=10)
+    assert ([event.id for event in a.heads], a.emptied) == ([heavy], False)
+    assert (len(b.heads), b.emptied) == (1, False)
+
+
 def test_the_same_worker_may_claim_again_what_it_holds(transaction, say):
     say("a", "a1")
     epochs = []
@@ -535,6 +557,10 @@ def test_prune_throws_away_old_finished_deliveries_and_nothing_else(worker, say,
     assert old not in kept
     do("UPDATE set_aside SET at = now() - interval '31 days'")
     with transaction() as connection:
+        assert prune_aside(connection, timedelta(days=30)) == 0  # what was parked waits for a person
+    do("UPDATE set_aside SET state = 'quarantined'")
+    with transaction() as connection:
+        assert prune_aside(connection, timedelta(days=30)) == 1
         assert prune(connection, timedelta(days=7)) == 1
     assert {row["id"] for row in rows("SELECT id FROM webhook_events")} == {unfinished, fresh}
 

@@ -270,6 +270,13 @@ def test_people_hear_every_step_of_a_pairing():
     assert told(*steps) == ["status", "qrcode", "pairing_code", "status", "status", "connected"]
 
 
+def test_a_code_is_told_as_text_and_without_a_picture():
+    changes = fold({"user_x": record(user_id=uuid4())}, [code(QR, 2)], TTL)
+    (told_code,) = [event.data for event in changes.events if event.type == "qrcode"]
+    until = (HEARD + timedelta(seconds=2) + TTL).isoformat().replace("+00:00", "Z")
+    assert told_code == {"instanceName": "user_x", "qr": QR.qr, "status": "waiting_qr", "expiresAt": until}
+
+
 def test_people_hear_of_a_logout_once():
     assert told(opened(1), closed(2), closed(2)) == ["status", "connected", "status", "disconnected"]
 

@@ -3,7 +3,10 @@
 import io
 import json
 import logging
+import runpy
 import sys
+import threading
+from pathlib import Path
 
 import pytest
 import structlog
@@ -20,6 +23,8 @@ def logged(monkeypatch):
     """Everything the process logs, as it is written."""
     stream = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stream)
+    for module in (sys, threading):  # put back afterwards what `configure` sets
+        monkeypatch.setattr(module, "excepthook", module.excepthook)
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     before = structlog.get_config()
@@ -188,3 +193,49 @@ def test_what_json_does_not_know_is_still_logged(logged):
 def test_below_the_level_nothing_is_written(logged):
     structlog.get_logger().debug("quiet")
     assert logged.getvalue() == ""
+
+
+FAILED = """IntegrityError: (psycopg.errors.CheckViolation) new row violates check constraint "text"
+DETAIL:  Failing row contains (7, so entre nos
+
+e mais nada).
+[SQL: INSERT INTO messages VALUES (%(id)s)]"""
+
+
+@pytest.mark.parametrize("rest", ["", "\n\nThe above exception was the direct cause of the following exception:\n"])
+def test_a_row_quoted_by_the_database_is_hidden(rest):
+    detail = FAILED.partition("\n[SQL")[0]
+    shown = redact_text(detail + rest)
+    assert (shown.startswith("IntegrityError"), "entre nos" in shown, "mais nada" in shown) == (True, False, False)
+    assert shown.endswith(rest)
+    assert "INSERT INTO messages" in redact_text(FAILED)
+
+
+def test_last_words_are_one_line_that_quotes_nothing(logged):
+    try:
+        raise ValueError("so entre nos")
+    except ValueError:
+        sys.excepthook(*sys.exc_info())
+    thread = threading.Thread(target=lambda: dict[str, str]()["so entre nos"])
+    thread.start()
+    thread.join()
+    quiet = threading.Thread(target=sys.exit)
+    quiet.start()
+    quiet.join()
+    first, second = records(logged)
+    assert (first["action"], first["level"], first["type"]) == ("unhandled_exception", "critical", "ValueError")
+    assert (second["action"], second["type"]) == ("unhandled_exception", "KeyError")
+    assert "test_last_words" in first["at"][-1]
+    assert "entre nos" not in logged.getvalue()
+
+
+def test_gunicorns_own_lines_are_redacted_too(logged, monkeypatch):
+    own = logging.getLogger("gunicorn.error")
+    plain_text = io.StringIO()
+    monkeypatch.setattr(own, "handlers", [logging.StreamHandler(plain_text)])
+    monkeypatch.setattr(own, "propagate", False)
+    runpy.run_path(str(Path(__file__).parents[2] / "gunicorn.conf.py"))["post_fork"](None, None)
+    own.error("Error handling request %s %s", "POST", "/api/webhook/t/N2k1bGFkb3JzZWNyZXQ")
+    (record,) = records(logged)
+    assert record["action"] == f"Error handling request POST /api/webhook/t/{HIDDEN}"
+    assert plain_text.getvalue() == ""

@@ -12,7 +12,12 @@ from webhooks.retry import TRIES, again_in, reason
 TEXT = "Oi Ana, o código é 123456"
 
 
-@pytest.mark.parametrize("error", [StorageUnavailable("x"), NotNow("x"), Unavailable("x")])
+def test_the_databases_trouble_is_never_the_events_fault():
+    delays = [again_in(StorageUnavailable("x"), attempts) for attempts in (0, 1, 4, 5, 50, 5000)]
+    assert delays == [timedelta(seconds=seconds) for seconds in (1, 2, 16, 30, 30, 30)]
+
+
+@pytest.mark.parametrize("error", [NotNow("x"), Unavailable("x")])
 def test_what_may_pass_by_itself_is_tried_again_later_and_later_and_5_times_at_most(error):
     delays = [again_in(error, attempts) for attempts in range(TRIES + 3)]
     assert delays[: TRIES - 1] == [timedelta(seconds=seconds) for seconds in (1, 2, 4, 8)]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import stat
 import subprocess
 import sys
@@ -238,3 +239,34 @@ def test_a_secret_is_not_shown_with_the_settings(tmp_path):
 def test_every_spelling_of_a_database_is_taken(url, tmp_path):
     settings = loaded({"ZELADOR_DATA_DIR": str(tmp_path), "DATABASE_URL": url})
     assert settings.database_url.get_secret_value().startswith("postgresql+psycopg://")
+
+
+@pytest.mark.parametrize(
+    ("host", "url", "base"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8000", "http://127.0.0.1:8000"),
+        ("0.0.0.0", "http://0.0.0.0:8000", "http://127.0.0.1:8000"),
+        ("::1", "http://[::1]:8000", "http://[::1]:8000"),
+        ("::", "http://[::]:8000", "http://[::1]:8000"),
+    ],
+)
+def test_an_ipv6_address_stands_in_brackets(host, url, base, tmp_path, monkeypatch):
+    settings = loaded({"ZELADOR_DATA_DIR": str(tmp_path), "HOST": host})
+    assert (settings.own_url, settings.webhook_base) == (url, base)
+    monkeypatch.setenv("HOST", host)
+    monkeypatch.setenv("PORT", "8000")
+    assert f"http://{runpy.run_path(str(ROOT / 'gunicorn.conf.py'))['bind']}" == url
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"APP_ENV": "prodution"}, "APP_ENV"),
+        ({"APP_ENV": "staging"}, "APP_ENV"),
+        ({"PORT": "8081"}, "SANDBOX_PORT"),
+        ({"LOG_FILE": "/nowhere/at/all.log"}, "LOG_FILE"),
+    ],
+)
+def test_what_would_fail_later_fails_at_once(settings_of, variables, named):
+    with pytest.raises(ConfigError, match=named):
+        settings_of(**variables)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import Malformed
+from manager.lifecycle import Standing, Status, connection_reported
 from manager.providers.evolution import wire
 from manager.providers.port import ConnectionReported, MessageReported, Pairing, PairingReported, Snapshot, State
 from webhooks.envelope import event_name
@@ -214,6 +215,22 @@ def test_a_report_with_an_odd_time_has_none(odd):
     assert found.reported_at is None
 
 
+@pytest.mark.parametrize(("ahead_h", "kept"), [(-5000, True), (14, True), (26, True), (26.1, False), (24 * 400, False)])
+def test_a_time_that_no_clock_on_earth_can_show_yet_is_none(ahead_h, kept):
+    at = HEARD + timedelta(hours=ahead_h)
+    (found,) = read({"event": "connection.update", "date_time": at.isoformat(), "data": {"state": "open"}})
+    assert found.reported_at == (at if kept else None)
+
+
+def test_an_open_from_the_far_future_does_not_outlive_the_next_close():
+    said = [("open", "2099-01-01T00:00:00.000Z"), ("close", "2026-11-22T12:00:01.000Z")]
+    standing = Standing()
+    for state, at in said:
+        (found,) = read({"event": "connection.update", "date_time": at, "data": {"state": state}})
+        standing = connection_reported(standing, found)
+    assert standing.status is Status.DISCONNECTED
+
+
 def message(**more):
     key = {"remoteJid": "5511999990001@s.whatsapp.net", "fromMe": False, "id": "A1"} | more.pop("key", {})
     data = {"key": key, "message": {"conversation": "Oi"}, "messageTimestamp": SECONDS} | more
@@ -275,11 +292,23 @@ def test_a_chat_is_known_by_its_jids_without_devices(key, chat):
         message(message={"imageMessage": {"caption": "Oi"}}),
         message(message={"conversation": {"not": "a text"}}),
         {"event": "messages.upsert", "data": None},
+        {"event": "messages.upsert", "data": "Oi"},
+        {"event": "messages.upsert", "data": []},
+        {"event": "messages.upsert", "data": {"message": {"conversation": "Oi"}}},
+        {"event": "messages.upsert", "data": [None, 7, [], {}, {"message": {"conversation": "Oi"}}]},
         {"event": "messages.upsert"},
     ],
 )
 def test_what_is_no_text_message_is_not_reported(odd):
     assert read(odd) == []
+
+
+@pytest.mark.parametrize("event", ["messages.upsert", "send.message"])
+def test_an_array_of_messages_is_one_report_each(event):
+    first, second = message()["data"], message(key={"id": "A2"}, message={"conversation": "Tudo bem?"})["data"]
+    found = read({"event": event, "data": [first, {"no": "key"}, second]})
+    assert [(one.message_id, one.text) for one in found] == [("A1", "Oi"), ("A2", "Tudo bem?")]
+    assert found[0] == read({"event": event, "data": first})[0]
 
 
 def test_a_wrapped_text_is_found_and_an_endless_wrapping_is_not_followed():

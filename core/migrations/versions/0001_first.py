@@ -94,13 +94,8 @@ def upgrade() -> None:
         sa.Column("received_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_webhook_events")),
     )
-    op.create_index(
-        "ix_webhook_events_received_at",
-        "webhook_events",
-        ["received_at"],
-        unique=False,
-        postgresql_using="brin",
-    )
+    op.create_index("ix_webhook_events_received_at", "webhook_events", ["received_at"], unique=False)
+    op.create_index("ix_set_aside_state", "set_aside", ["state", "at"], unique=False)
     op.create_index("uq_webhook_events_key", "webhook_events", ["key"], unique=True)
     op.create_table(
         "contacts",
@@ -246,6 +241,7 @@ def upgrade() -> None:
         sa.Column("content", sa.Text(), nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("sent_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("arrival", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.CheckConstraint("direction IN ('inbound', 'outbound')", name=op.f("ck_messages_direction")),
         sa.CheckConstraint(
@@ -273,13 +269,18 @@ def upgrade() -> None:
     op.create_index(
         "ix_messages_conversation",
         "messages",
-        ["conversation_id", sa.literal_column("sent_at DESC"), sa.literal_column("id DESC")],
+        ["conversation_id", sa.literal_column("sent_at DESC"), sa.literal_column("arrival DESC")],
         unique=False,
     )
     op.create_index(
         "ix_messages_sent",
         "messages",
-        ["instance_id", sa.literal_column("sent_at DESC"), sa.literal_column("id DESC")],
+        [
+            "instance_id",
+            sa.literal_column("sent_at DESC"),
+            sa.literal_column("arrival DESC"),
+            sa.literal_column("id DESC"),
+        ],
         unique=False,
     )
     op.create_index(

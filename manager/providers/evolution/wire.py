@@ -5,7 +5,7 @@ Shapes as recorded from 2.3.6, with the variants of 1.8 to 2.4 where they differ
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from core.errors import Malformed
@@ -35,6 +35,7 @@ STATUSES = {
 }
 WRAPPERS = ("ephemeralMessage", "viewOnceMessage", "viewOnceMessageV2", "deviceSentMessage")
 MOST_WRAPPED = 4
+AHEAD = timedelta(hours=26)  # the two farthest zones are 26 h apart: a clock further ahead of ours is wrong
 EARLIEST, LATEST = datetime(2009, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)  # WhatsApp began in 2009
 LONGEST_NAME = 200
 QR = re.compile(r"[!-~]{1,1000}")  # WhatsApp's have some 240 characters, and a QR code ends at 2,953
@@ -75,15 +76,16 @@ def reason_text(answer: object) -> str:
 
 
 def parse_event(event: str, document: Mapping[str, Any], facts: Facts) -> list[ProviderEvent]:
-    """A webhook's meaning; [] for kinds nobody asks about yet. `facts`: delivery_id, instance, received_at.
+    """A webhook's meaning. `facts`: delivery_id, instance, received_at.
 
-    Raises Malformed where the kind is known and the data cannot be read.
+    [] for kinds nobody asks about yet, for a message that is no text, that has no id or chat or goes to a
+    broadcast or newsletter, and for a code of no known form. A connection's unknown word is State.UNKNOWN.
+    Raises Malformed for a `qrcode.updated` that has neither a code nor the end of codes.
     """
     read = READERS.get(event)
     if read is None:
         return []
-    when = {**facts, "reported_at": _local_time(document.get("date_time"))}
-    return read(document, when)
+    return read(document, {**facts, "reported_at": _reported_at(document, facts["received_at"])})
 
 
 def _connection(document: Mapping[str, Any], facts: Facts) -> list[ProviderEvent]:
@@ -114,9 +116,15 @@ def _qrcode(document: Mapping[str, Any], facts: Facts) -> list[ProviderEvent]:
     return [PairingReported(**facts, pairing=pairing)] if pairing else []
 
 
-def _message(document: Mapping[str, Any], facts: Facts) -> list[ProviderEvent]:
+def _messages(document: Mapping[str, Any], facts: Facts) -> list[ProviderEvent]:
+    """One message as an object, or several in an array."""
+    data = document.get("data")
+    each = data if isinstance(data, list) else [data]
+    return [report for one in each for report in _message(_object(one), facts)]
+
+
+def _message(data: Mapping[str, Any], facts: Facts) -> list[ProviderEvent]:
     """`{"key":{"remoteJid","remoteJidAlt"?,"fromMe","id","participant"?},"pushName","message":{…},"messageTimestamp"}`"""
-    data = _object(document.get("data"))
     key = _object(data.get("key"))
     message_id = _name(key.get("id"))
     chat = _aliases(key, "remoteJid", "remoteJidAlt", "senderPn", "senderLid")
@@ -147,8 +155,8 @@ def _message(document: Mapping[str, Any], facts: Facts) -> list[ProviderEvent]:
 READERS: Mapping[str, Callable[[Mapping[str, Any], Facts], list[ProviderEvent]]] = {
     "connection.update": _connection,
     "qrcode.updated": _qrcode,
-    "messages.upsert": _message,
-    "send.message": _message,
+    "messages.upsert": _messages,
+    "send.message": _messages,
 }
 
 
@@ -223,6 +231,12 @@ def _pairing(found: Mapping[str, Any]) -> Pairing | None:
 
 def _matching(pattern: re.Pattern[str], text: str) -> str | None:
     return text if pattern.fullmatch(text) else None
+
+
+def _reported_at(document: Mapping[str, Any], received_at: datetime) -> datetime | None:
+    """The sender's time; None for one from the future, which no later report could ever pass."""
+    found = _local_time(document.get("date_time"))
+    return found if found and found <= received_at + AHEAD else None
 
 
 def _local_time(value: object) -> datetime | None:
