@@ -164,6 +164,8 @@ def read_at_most(environ: "WSGIEnvironment", limit: int, *, already: int = 0, at
         body: bytes = environ["wsgi.input"].read(wanted)
     except OSError:
         raise TooSlow("The body did not arrive in time") from None
+    except Exception as error:  # the server's own kinds, for chunks that are none
+        raise Malformed("The body cannot be read", code="BAD_REQUEST") from error
     if already + len(body) > limit:
         raise TooLarge("The body is too large")
     if declared and len(body) < wanted:
