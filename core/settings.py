@@ -8,10 +8,8 @@ production, secrets nobody gave are made once and kept in the data folder (mode 
 import difflib
 import os
 import secrets
-import tempfile
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
@@ -22,25 +20,13 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from core.dburl import normalized_url
+from core.secrets import SECRETS, ConfigError, from_files, kept_secret
 
-SECRETS = (
-    "EVOLUTION_API_KEY",
-    "WEBHOOK_SECRET",
-    "SECRET_KEY",
-    "APP_ENCRYPTION_KEY",
-    "AUTH_JWT_SECRET",
-    "DATABASE_URL",
-)
 REQUIRED_IN_PRODUCTION = ("SECRET_KEY", "APP_ENCRYPTION_KEY", "AUTH_JWT_SECRET")
 FERNET_KEY_BYTES = 32
 WEAK_BELOW = 32  # characters: 256 bits of hex is 64, of base64 43; shorter ones are somebody's password
 ENVIRONMENTS = {"development": "development", "dev": "development", "test": "test"}
 ENVIRONMENTS |= {"production": "production", "prod": "production"}
-ALIASES = {"APP_ENV": ("NODE_ENV", "FLASK_ENV")}
-
-
-class ConfigError(Exception):
-    """The environment cannot be used as it is. `str()` has one line a problem."""
 
 
 class Gateway(NamedTuple):
@@ -131,7 +117,7 @@ class Settings(BaseSettings):
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
         """Read, check and complete the settings. Raises ConfigError; may write new secrets to the data folder."""
-        values = _from_files(dict(os.environ if environ is None else environ))
+        values = from_files(dict(os.environ if environ is None else environ))
         try:
             settings = cls(**_known(values))
         except ValidationError as error:
@@ -251,48 +237,6 @@ class Settings(BaseSettings):
                 lambda: urlsafe_b64encode(os.urandom(FERNET_KEY_BYTES)).decode(),
             )
         return self.model_copy(update={name.lower(): SecretStr(value) for name, value in made.items()})
-
-
-def kept_secret(data_dir: Path, name: str, make: Callable[[], str]) -> str:
-    """The data folder's secret of that name; made on first use. Raises ConfigError when it cannot be kept."""
-    path = data_dir / "secrets" / name.lower()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if not path.exists():
-            _write_once(path, str(make()))
-        return path.read_text().strip()
-    except OSError as error:
-        raise ConfigError(f"ZELADOR_DATA_DIR: cannot be written ({error.strerror})") from None
-
-
-def _write_once(path: Path, value: str) -> None:
-    """Linked into place whole: of two processes that start at once, both end with the first one's secret."""
-    with tempfile.NamedTemporaryFile("w", dir=path.parent) as fresh:  # mode 600 by itself
-        fresh.write(value)
-        fresh.flush()
-        with suppress(FileExistsError):
-            os.link(fresh.name, path)
-
-
-def _read_secret(path: Path, variable: str) -> str:
-    try:
-        return path.read_text().strip()
-    except OSError as error:
-        raise ConfigError(f"{variable}: the file cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"{variable}: the file is not text") from None
-
-
-def _from_files(environ: dict[str, str]) -> dict[str, str]:
-    """Put the contents of each NAME_FILE in the place of NAME."""
-    for name in SECRETS:
-        if path := environ.get(f"{name}_FILE"):
-            if environ.get(name):
-                raise ConfigError(f"{name}: given twice, {name}_FILE is set too")
-            environ[name] = _read_secret(Path(path), f"{name}_FILE")
-    for name, others in ALIASES.items():
-        environ[name] = next((environ[spelling] for spelling in (name, *others) if environ.get(spelling)), "")
-    return environ
 
 
 def _known(environ: Mapping[str, str]) -> dict[str, Any]:

@@ -17,7 +17,8 @@ import click  # noqa: E402 — the project's folder must be on the path first
 
 from core.errors import AppError  # noqa: E402
 from core.postgres import PostgresUnusable  # noqa: E402
-from core.settings import ConfigError, Settings, misspelt  # noqa: E402
+from core.secrets import ConfigError  # noqa: E402
+from core.settings import Settings, misspelt  # noqa: E402
 
 if TYPE_CHECKING:
     from bootstrap import System

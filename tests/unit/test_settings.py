@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from core.settings import ConfigError, Settings, kept_secret, misspelt
+from core.secrets import ConfigError, kept_secret
+from core.settings import Settings, misspelt
 
 ROOT = Path(__file__).parent.parent.parent
 CASES = json.loads((ROOT / "tests" / "payloads" / "bad-env.json").read_text(encoding="utf-8"))
