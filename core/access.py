@@ -13,7 +13,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import jwt
-import structlog
 from sqlalchemy import CheckConstraint, Connection, DateTime, ForeignKey, Index, Text, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, mapped_column
@@ -24,7 +23,6 @@ from core.crypto import fingerprint
 from core.db import Base, Transaction
 from core.errors import Conflict, Malformed, StorageUnavailable, Unauthenticated
 
-log = structlog.get_logger()
 KNOWN_FOR = timedelta(seconds=5)
 LINK_BYTES = 24
 

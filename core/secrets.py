@@ -1,6 +1,6 @@
 """Where secrets come from when they do not stand in the environment: files, and the data folder.
 
-Called by `core.settings` alone.
+Used by `core.settings`; programs catch its ConfigError.
 """
 
 import os

@@ -1,7 +1,7 @@
 """Print the rows of docs/requirements-status.md that have neither a test nor a reason.
 
 A row is `| A003 | shown | tests/store/test_migrations.py |`, `| C001 | open | issue 3 |` or `| K012 | no | why not |`.
-Exit 1 when a row shown by a test names a file that is not there, or holds no test that names the row's subject.
+Exit 1 when a row names a file that is not there.
 """
 
 import re

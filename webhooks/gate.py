@@ -1,4 +1,5 @@
-"""Is this the gateway? The credential is looked at before a byte of the body is read.
+"""Is this the gateway? The credential is looked at before the body is read; of a body whose bearer can only be proven
+by the instance it names, no more than 64 KB is.
 
 Three credentials count, one suffices: an instance's token, in `X-Webhook-Token` or in the path; a WEBHOOK_SECRET
 in the same places; the HS256 bearer that Evolution makes of `headers.jwt_key`. What the manager knows of them
