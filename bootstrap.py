@@ -8,7 +8,7 @@ needs is imported there: the other processes are 20 MB smaller without it.
 import os
 import socket
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from pydantic import SecretStr
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Engine, text
 
 import notify.feed
 import webhooks.stats
-from conversations.owner import MessageOwner
+from conversations.changes import Rules
+from conversations.owner import ConversationOwner
+from core import audit
 from core.access import Access, Tokens
 from core.clock import Clock, SystemClock
 from core.crypto import Vault
@@ -32,18 +34,24 @@ from core.wake import Bell, Listener
 from manager import store
 from manager.keys import KeyCabinet
 from manager.leases import Leases
-from manager.lifecycle import InstanceRecord
 from manager.owner import InstanceOwner
 from manager.pictures import with_picture
-from manager.providers.evolution import wire
 from manager.providers.evolution.client import EvolutionClient
+from manager.providers.evolution.events import READERS, read_event
 from manager.providers.guarded import Breaker, Guarded, Policy
 from manager.providers.port import (
+    ChatReported,
     ConnectionReported,
+    ContactReported,
+    DeleteReported,
+    EditReported,
     MessageReported,
     PairingReported,
     Provider,
-    ProviderEvent,
+    ReactionReported,
+    Reading,
+    StatusReported,
+    VotesReported,
 )
 from manager.service import WhatsAppManager
 from monitor.housekeeping import tidy
@@ -53,7 +61,9 @@ from webhooks.envelope import read
 from webhooks.gate import Gate, KeyOwner
 from webhooks.inbox import Inbox
 from webhooks.lanes import Stored
-from webhooks.worker import Owner, Owners, Worker
+from webhooks.owners import Owner, Owners
+from webhooks.repair import Repair
+from webhooks.worker import Worker
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -62,8 +72,27 @@ if TYPE_CHECKING:
     from core.web import Guard
 
 EVENTS_CAME, FEED_GREW = "zelador_events", "zelador_feed"
+ABOUT_CHATS = (
+    MessageReported,
+    StatusReported,
+    EditReported,
+    DeleteReported,
+    VotesReported,
+    ReactionReported,
+    ContactReported,
+    ChatReported,
+)
 INBOX_POOL = 2
 TIDY_EVERY = timedelta(minutes=5)
+KNOWLEDGE = (
+    "whatsapp_instances",
+    "contacts",
+    "contact_aliases",
+    "conversations",
+    "messages",
+    "reactions",
+    "bookings",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +111,7 @@ class System:
     gate: Gate
     inbox: Inbox
     worker: Worker
+    repair: Repair
     hub: Hub
     bell: Bell
     schedule: Schedule
@@ -152,7 +182,9 @@ def build(
     gate = Gate(Keys(KeyCabinet(transaction, vault)), shared, clock)
     inbox = Inbox(inbox_engine, lambda: bell.ring(EVENTS_CAME))
     name = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
-    worker = Worker(transaction, _owners(settings), feed_grew, name=name)
+    worker = Worker(transaction, owners(settings), feed_grew, name=name)
+    again = owners(settings, anew=True)
+    repair = Repair(transaction, owners(settings), again, tables=KNOWLEDGE, note=audit.note)
     hub = Hub(transaction, with_picture)
     came = threading.Event()
     return System(
@@ -168,6 +200,7 @@ def build(
         gate=gate,
         inbox=inbox,
         worker=worker,
+        repair=repair,
         hub=hub,
         bell=bell,
         schedule=_schedule(settings, transaction),
@@ -209,22 +242,30 @@ class Keys:
         return KeyOwner(instance=name, user_id=user_id) if name else None
 
 
-def translate(stored: Stored, _: InstanceRecord) -> list[ProviderEvent]:
+def translate(stored: Stored, _: str) -> Reading:
     """What a delivery means, in the words of its instance's provider. Raises Malformed."""
     event, document = read(stored.body, event=stored.event, instance=stored.lane)
     facts = {"delivery_id": stored.id, "instance": stored.lane, "received_at": stored.received_at}
-    return wire.parse_event(event, document, facts)
+    return read_event(event, document, facts)
 
 
-def _owners(settings: Settings) -> Owners:
+def owners(settings: Settings, *, anew: bool = False) -> Owners:
+    """Who knows what provider events mean. `anew`: for a second reading that corrects rows and sets nothing off."""
     instances = InstanceOwner(timedelta(seconds=settings.qr_ttl_seconds))
-    messages = MessageOwner()
-
-    def resolve(connection: Connection, names: Collection[str]) -> Mapping[str, InstanceRecord]:
-        return store.named(connection, names)
-
-    by_kind: dict[type, Owner] = {ConnectionReported: instances, PairingReported: instances, MessageReported: messages}
-    return Owners(resolve=resolve, translate=translate, by_kind=by_kind)
+    rules = Rules(
+        owner_messages=settings.owner_message_policy,
+        auto_booking=settings.auto_booking,
+        status_broadcasts=settings.keep_status_broadcasts,
+    )
+    conversations = ConversationOwner(rules=rules, anew=anew)
+    by_kind: dict[type, Owner] = {ConnectionReported: instances, PairingReported: instances}
+    return Owners(
+        resolve=store.providers,
+        translate=translate,
+        by_kind=by_kind | dict.fromkeys(ABOUT_CHATS, conversations),
+        known_events=READERS,
+        chatter=(ConnectionReported,),
+    )
 
 
 def build_app(system: System) -> "Flask":
@@ -247,7 +288,10 @@ def build_app(system: System) -> "Flask":
 
 def _add_routes(app: "Flask", system: System, guard: "Guard", csrf: "CSRFProtect") -> None:
     import api.admin
+    import api.audit
+    import api.contacts
     import api.messages
+    import api.repair
     import api.shapes
     import api.whatsapp
     import dashboard.pages
@@ -275,7 +319,11 @@ def _add_routes(app: "Flask", system: System, guard: "Guard", csrf: "CSRFProtect
     notify.sockets.install(app, lines)
     app.register_blueprint(api.whatsapp.make_blueprint(manager, guard, clock))
     cursors = Cursors(_secret(settings.secret_key))
-    app.register_blueprint(api.messages.make_blueprint(Conversations(transaction), guard, cursors))
+    conversations = Conversations(transaction)
+    app.register_blueprint(api.messages.make_blueprint(conversations, guard, cursors))
+    app.register_blueprint(api.repair.make_blueprint(system.repair, guard, cursors))
+    app.register_blueprint(api.audit.make_blueprint(transaction, conversations, guard, cursors))
+    app.register_blueprint(api.contacts.make_blueprint(conversations, guard, cursors, clock))
     app.register_blueprint(api.admin.make_blueprint(queue_stats, guard, production=settings.is_production))
     app.register_blueprint(
         monitor.routes.make_blueprint(clock, guard, ask_database, lambda: system.breaker.state, queue_stats)

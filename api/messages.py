@@ -1,14 +1,15 @@
-"""Messages of the caller's own instance."""
+"""Conversations and messages of the caller's own instance."""
+
+from uuid import UUID
 
 from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from api import shapes
-from api.paging import Cursors, limit_of
+from api.paging import Cursors, limit_of, text_of
 from conversations.service import Conversations
+from core.errors import NotFound
 from core.web import Guard
-
-LONGEST_QUERY = 200
 
 
 def make_blueprint(conversations: Conversations, guard: Guard, cursors: Cursors) -> Blueprint:
@@ -16,10 +17,31 @@ def make_blueprint(conversations: Conversations, guard: Guard, cursors: Cursors)
 
     @blueprint.get("/api/messages")
     def messages() -> ResponseReturnValue:
-        caller = guard.user()
-        words = request.args.get("q", "").replace("\0", "")[:LONGEST_QUERY]
-        limit, after = limit_of(request.args), cursors.read(request.args.get("cursor"))
+        caller, words = guard.user(), text_of(request.args, "q")
+        limit, after = limit_of(request.args), cursors.message(request.args.get("cursor"))
         page = conversations.find_messages(caller.user_id, words=words, limit=limit, after=after)
         return jsonify(shapes.page([shapes.message(row) for row in page.items], cursors.write(page.last)))
 
+    @blueprint.get("/api/conversations")
+    def all_conversations() -> ResponseReturnValue:
+        caller, limit = guard.user(), limit_of(request.args)
+        after = cursors.conversation(request.args.get("cursor"))
+        page = conversations.find_conversations(caller.user_id, limit=limit, after=after)
+        return jsonify(shapes.page([shapes.conversation(row) for row in page.items], cursors.write(page.last)))
+
+    @blueprint.get("/api/conversations/<conversation_id>/messages")
+    def conversation(conversation_id: str) -> ResponseReturnValue:
+        caller, limit = guard.user(), limit_of(request.args)
+        after = cursors.message(request.args.get("cursor"))
+        found = _uuid(conversation_id)
+        page = conversations.conversation_messages(caller.user_id, found, limit=limit, after=after)
+        return jsonify(shapes.page([shapes.message(row) for row in page.items], cursors.write(page.last)))
+
     return blueprint
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise NotFound("There is no such conversation", code="CONVERSATION_NOT_FOUND") from None

@@ -1,7 +1,8 @@
-"""Cursor paging: `limit` and an opaque, signed `cursor`."""
+"""Cursor paging: `limit` and an opaque, signed `cursor`, the position of the last row that was shown."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from itsdangerous import BadData, URLSafeSerializer
@@ -10,7 +11,8 @@ from core.errors import Malformed
 
 MOST = 200
 USUAL = 50
-Position = tuple[datetime, int, UUID]
+LONGEST_QUERY = 200
+Reader = Callable[[Any], Any]
 
 
 class Cursors:
@@ -19,19 +21,39 @@ class Cursors:
     def __init__(self, secret_key: str) -> None:
         self._serializer = URLSafeSerializer(secret_key, salt="cursor")
 
-    def write(self, position: Position | None) -> str | None:
+    def write(self, position: Sequence[object] | None) -> str | None:
         if position is None:
             return None
-        text = self._serializer.dumps([position[0].isoformat(), position[1], str(position[2])])
+        text = self._serializer.dumps([str(part) for part in position])
         return text if isinstance(text, str) else text.decode()
 
-    def read(self, cursor: str | None) -> Position | None:
-        """Raises Malformed."""
+    def message(self, cursor: str | None) -> tuple[datetime, int, UUID] | None:
+        """Where a list of messages goes on. This and the others raise Malformed."""
+        place: tuple[datetime, int, UUID] | None = self._read(cursor, datetime.fromisoformat, int, UUID)
+        return place
+
+    def conversation(self, cursor: str | None) -> tuple[datetime, UUID] | None:
+        place: tuple[datetime, UUID] | None = self._read(cursor, datetime.fromisoformat, UUID)
+        return place
+
+    def contact(self, cursor: str | None) -> tuple[str, UUID] | None:
+        place: tuple[str, UUID] | None = self._read(cursor, str, UUID)
+        return place
+
+    def delivery(self, cursor: str | None) -> tuple[datetime, int] | None:
+        place: tuple[datetime, int] | None = self._read(cursor, datetime.fromisoformat, int)
+        return place
+
+    def entry(self, cursor: str | None) -> int | None:
+        place: tuple[int] | None = self._read(cursor, int)
+        return place[0] if place else None
+
+    def _read(self, cursor: str | None, *readers: Reader) -> Any:
         if not cursor:
             return None
         try:
-            at, arrival, number = self._serializer.loads(cursor)
-            return datetime.fromisoformat(at), int(arrival), UUID(number)
+            parts = self._serializer.loads(cursor)
+            return tuple(read(part) for read, part in zip(readers, parts, strict=True))
         except (BadData, TypeError, ValueError):
             raise Malformed("The cursor is not one of ours") from None
 
@@ -42,3 +64,8 @@ def limit_of(arguments: Mapping[str, str]) -> int:
     if not (given.isascii() and given.isdigit() and 1 <= int(given[:9]) <= MOST):
         raise Malformed(f"limit must be a number from 1 to {MOST}")
     return int(given)
+
+
+def text_of(arguments: Mapping[str, str], name: str) -> str:
+    """Words to search for, fit for PostgreSQL; what is longer than 200 characters is cut."""
+    return arguments.get(name, "").replace("\0", "")[:LONGEST_QUERY]

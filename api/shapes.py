@@ -73,11 +73,11 @@ def snapshot(user_id: UUID, record: InstanceRecord | None, now: datetime) -> dic
 
 
 def message(row: Any) -> dict[str, Any]:
-    """One item of `GET /api/messages`."""
+    """One item of `GET /api/messages` and of a conversation. A deleted message keeps its text, flagged."""
     return {
         "id": str(row.id),
         "messageId": row.whatsapp_message_id,
-        "conversationId": str(row.conversation_id),
+        "conversationId": str(row.conversation_id) if row.conversation_id else None,
         "contactId": str(row.contact_id) if row.contact_id else None,
         "contactName": row.contact_name,
         "phoneNumber": row.phone_number,
@@ -88,6 +88,39 @@ def message(row: Any) -> dict[str, Any]:
         "kind": row.kind,
         "status": row.status,
         "at": iso(row.sent_at),
+        "details": row.details,
+        "quotedMessageId": row.quoted_message_id,
+        "edited": row.edited_at is not None,
+        "deleted": row.deleted_at is not None,
+        "fromHistory": row.from_history,
+        "reactions": row.reactions or [],
+        "votes": row.votes,
+    }
+
+
+def conversation(row: Any) -> dict[str, Any]:
+    """One item of `GET /api/conversations`. `title` is what to show above it."""
+    return {
+        "id": str(row.id),
+        "instanceName": row.instance_name,
+        "contactId": str(row.contact_id) if row.contact_id else None,
+        "phoneNumber": row.phone_number,
+        "groupJid": row.group_jid,
+        "title": row.title or row.contact_name or row.group_jid,
+        "lastMessageAt": iso(row.last_message_at),
+        "lastMessage": {"text": row.content, "kind": row.kind, "fromMe": row.direction == "outbound"},
+    }
+
+
+def contact(row: Any) -> dict[str, Any]:
+    """One item of `GET /api/contacts`; the seed's names of the columns are kept."""
+    return {
+        "id": str(row.id),
+        "phone_number": row.phone_number,
+        "name": row.name,
+        "organization_id": row.organization_id,
+        "created_at": iso(row.created_at),
+        "updated_at": iso(row.updated_at),
     }
 
 

@@ -1,141 +1,84 @@
-"""Messages seen → contacts, conversations and messages to keep. Pure.
+"""Reports about chats → the rows they ask for. Pure.
 
-Ids are made of what they stand for (scope and JID, instance and contact, instance and message id), so that the
-same reports give the same rows in any order, in any process, however often they come, as long as no report links
-two contacts that are already known apart: these are not merged yet, so that they are one or two by the order.
+First all names of all reports are settled (conversations.identity), then each report adds its rows; two reports of
+one thing are joined (conversations.lattice), so that order and repetition make no difference.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from typing import Any, TypeVar
 from uuid import UUID, uuid5
 
+from conversations import lattice
+from conversations.changes import (
+    ME,
+    Changes,
+    ContactSeen,
+    ConversationSeen,
+    Known,
+    Mark,
+    MessageSeen,
+    ReactionSeen,
+    Rules,
+)
+from conversations.identity import PHONE, SPACE, Sighting, rank, resolve
 from manager.lifecycle import InstanceRecord
-from manager.providers.port import MessageReported
+from manager.providers.port import (
+    ChatReport,
+    ChatReported,
+    ContactReported,
+    DeleteReported,
+    EditReported,
+    MessageReported,
+    ReactionReported,
+    StatusReported,
+    VotesReported,
+    is_person,
+)
 
-SPACE = UUID("7a656c61-646f-5265-a000-000000000001")
-UNKNOWN = "Unknown"
-PHONE = "@s.whatsapp.net"
-GROUP = "@g.us"
-Alias = tuple[str, str]  # scope, JID
-
-
-@dataclass(frozen=True, kw_only=True)
-class Known:
-    """What is loaded before the fold: the instances spoken of, and who the JIDs are."""
-
-    instances: Mapping[str, InstanceRecord]
-    contacts: Mapping[Alias, UUID]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ContactSeen:
-    id: UUID
-    scope: str
-    organization_id: str | None
-    user_id: UUID | None
-    phone: str | None
-    name: str | None = None
-    named_at: datetime | None = None
+STATUS_BROADCAST = "status@broadcast"
+K = TypeVar("K")
+V = TypeVar("V")
 
 
-@dataclass(frozen=True, kw_only=True)
-class ConversationSeen:
-    id: UUID
-    instance_id: UUID
-    contact_id: UUID | None
-    group_jid: str | None
-    last_message_at: datetime
-
-
-@dataclass(frozen=True, kw_only=True)
-class MessageSeen:
-    id: UUID
-    instance: InstanceRecord
-    conversation_id: UUID
-    contact_id: UUID | None
-    sender: str
-    sent_at: datetime
-    report: MessageReported
-
-
-@dataclass(frozen=True, kw_only=True)
-class Changes:
-    contacts: dict[UUID, ContactSeen] = field(default_factory=dict)
-    aliases: dict[Alias, UUID] = field(default_factory=dict)
-    conversations: dict[UUID, ConversationSeen] = field(default_factory=dict)
-    messages: dict[UUID, MessageSeen] = field(default_factory=dict)
-
-
-def aliases(state: Mapping[str, InstanceRecord], reports: Sequence[MessageReported]) -> set[Alias]:
-    """Every JID of a person in these reports."""
-    return {
-        (state[report.instance].scope, jid)
-        for report in reports
-        for jid in (*report.chat, *report.author)
-        if not jid.endswith(GROUP)
-    }
-
-
-def fold(known: Known, reports: Sequence[MessageReported]) -> Changes:
-    """The rows these reports ask for. A message that comes twice is one."""
-    changes = Changes(aliases=dict(known.contacts))
+def fold(known: Known, reports: Sequence[ChatReport], rules: Rules) -> Changes:
+    """The rows these reports ask for."""
+    draft = Draft(known, reports, rules)
     for report in reports:
-        instance = known.instances[report.instance]
-        sent_at = report.sent_at or report.received_at
-        in_group = report.chat[0].endswith(GROUP)
-        partner = None if in_group else _contact(changes, instance, report, report.chat, sent_at)
-        author = _contact(changes, instance, report, report.author, sent_at) if in_group else partner
-        conversation = _conversation(changes, instance, report, partner, sent_at)
-        message_id = uuid5(SPACE, f"{instance.id}/{report.message_id}")
-        seen = MessageSeen(
-            id=message_id,
-            instance=instance,
-            conversation_id=conversation,
-            contact_id=author,
-            sender=_sender(report, instance),
-            sent_at=sent_at,
-            report=report,
-        )
-        if message_id not in changes.messages or sent_at < changes.messages[message_id].sent_at:
-            changes.messages[message_id] = seen
-    return changes
+        HANDLERS[type(report)](draft, report)
+    return draft.changes
 
 
-def _contact(
-    changes: Changes,
-    instance: InstanceRecord,
-    report: MessageReported,
-    jids: Sequence[str],
-    sent_at: datetime,
-) -> UUID | None:
-    """Who these JIDs are: somebody known by one of them, else somebody new."""
-    if not jids:
-        return None
-    scope = instance.scope
-    jids = sorted(jids, key=lambda jid: not jid.endswith(PHONE))  # a phone is the better name of the two
-    found = next((changes.aliases[scope, jid] for jid in jids if (scope, jid) in changes.aliases), None)
-    contact = found or uuid5(SPACE, f"{scope}/{jids[0]}")
-    for jid in jids:
-        changes.aliases.setdefault((scope, jid), contact)
-    theirs = (jid for jid in jids if changes.aliases[scope, jid] == contact)
-    phone = next((jid.removesuffix(PHONE) for jid in theirs if jid.endswith(PHONE)), None)
-    owner = None if instance.organization_id else instance.user_id
-    fresh = ContactSeen(id=contact, scope=scope, organization_id=instance.organization_id, user_id=owner, phone=phone)
-    before = changes.contacts.get(contact, fresh)
-    before = before if before.phone else replace(before, phone=phone)
-    changes.contacts[contact] = _named(before, report, sent_at)
-    return contact
+def others(report: ChatReport, names: Sequence[str], owners: frozenset[str]) -> tuple[str, ...]:
+    """These names without our own; none where they are ours: the owner's phones and the connected account.
+
+    A gateway may name the connected account as somebody's second name: that must not make them one.
+    """
+    ours = owners | {report.own} if report.own else owners
+    mine = getattr(report, "from_me", False) and any(name in ours for name in names)
+    if not is_person(names) or names[0] in ours or mine:
+        return ()
+    return tuple(name for name in names if name not in ours and is_person([name]))
 
 
-def _named(contact: ContactSeen, report: MessageReported, sent_at: datetime) -> ContactSeen:
-    """A person's own name for themselves counts, the newest one."""
-    name = own_name(report)
-    if not name:
-        return contact
-    if contact.named_at and contact.named_at > sent_at:
-        return contact
-    return replace(contact, name=name, named_at=sent_at)
+def said_at(report: ChatReport) -> datetime:
+    """When it was, by WhatsApp's clock where that makes sense, else when we heard of it."""
+    if isinstance(report, MessageReported):
+        return report.sent_at or report.received_at
+    if isinstance(report, ReactionReported):
+        return report.reacted_at or report.received_at
+    return report.received_at
+
+
+def sightings(known: Known, reports: Sequence[ChatReport]) -> list[Sighting]:
+    """The names of other people in these reports, each person's together."""
+    found = []
+    for report in reports:
+        instance, owners = known.instances[report.instance], known.owners[report.instance]
+        for people in report.people:
+            if names := others(report, people, owners):
+                found.append(Sighting(scope=instance.scope, names=names, at=said_at(report)))
+    return found
 
 
 def own_name(report: MessageReported) -> str | None:
@@ -145,24 +88,137 @@ def own_name(report: MessageReported) -> str | None:
     return name if is_name else None
 
 
-def _conversation(
-    changes: Changes,
-    instance: InstanceRecord,
-    report: MessageReported,
-    contact: UUID | None,
-    sent_at: datetime,
-) -> UUID:
-    group = None if contact else report.chat[0]
-    found = uuid5(SPACE, f"{instance.id}/{contact or group}")
-    before = changes.conversations.get(found)
-    changes.conversations[found] = ConversationSeen(
-        id=found,
-        instance_id=instance.id,
-        contact_id=contact,
-        group_jid=group,
-        last_message_at=max(sent_at, before.last_message_at) if before else sent_at,
-    )
-    return found
+class Draft:
+    """The changes as they grow, report by report."""
+
+    def __init__(self, known: Known, reports: Sequence[ChatReport], rules: Rules) -> None:
+        self._known, self._rules = known, rules
+        self._people = resolve(known.aliases, sightings(known, reports))
+        self._moved = {merge.loser: merge.survivor for merge in self._people.merges}
+        self.changes = Changes(merges=self._people.merges, aliases=self._people.aliases, renumbered=self._renumbered())
+        self._conversations = self._known_conversations()
+
+    def message(self, report: MessageReported) -> None:
+        instance, personal = self._instance(report), is_person(report.chat)
+        others_there = self._others(report, report.chat) if personal else ()
+        if not self._is_wanted(report, is_note=personal and not others_there):
+            return
+        partner = self._contact(report, others_there, own_name(report))
+        writers = others_there if personal else self._others(report, report.author)
+        author = partner if personal else self._contact(report, writers, own_name(report))
+        is_note = personal and partner is None
+        sent_at, name = said_at(report), f"{instance.id}/{report.message_id}"
+        seen = MessageSeen(
+            id=uuid5(SPACE, name),
+            instance=instance,
+            conversation_id=None if is_note else self._conversation(report, partner, last_message_at=sent_at),
+            contact_id=author,
+            jid=min(writers, key=lambda jid: rank((instance.scope, jid)), default=None),
+            direction="note" if is_note else "outbound" if report.from_me else "inbound",
+            sender=_sender(report, instance),
+            sent_at=sent_at,
+            status=report.status,
+            history=report.history,
+            books=bool(partner and personal and not report.from_me and not report.history),
+            report=report,
+        )
+        _join(self.changes.messages, seen.id, seen, lattice.message)
+
+    def mark(self, report: Any, **said: Any) -> None:
+        """`said`: fields of Mark."""
+        instance = self._instance(report)
+        number = uuid5(SPACE, f"{instance.id}/{report.message_id}")
+        deliveries = frozenset({report.delivery_id})
+        mark = Mark(id=number, instance=instance, message_id=report.message_id, deliveries=deliveries, **said)
+        _join(self.changes.marks, number, mark, lattice.mark)
+
+    def reaction(self, report: ReactionReported) -> None:
+        instance = self._instance(report)
+        contact = self._contact(report, self._others(report, report.author))
+        seen = ReactionSeen(
+            message=uuid5(SPACE, f"{instance.id}/{report.message_id}"),
+            author=str(contact) if contact else ME,
+            at=said_at(report),
+            emoji=report.emoji,
+            instance=instance,
+            message_id=report.message_id,
+            deliveries=frozenset({report.delivery_id}),
+        )
+        _join(self.changes.reactions, (seen.message, seen.author), seen, lattice.reaction)
+
+    def contact(self, report: ContactReported) -> None:
+        self._contact(report, self._others(report, report.names), report.name)
+
+    def chat(self, report: ChatReported) -> None:
+        """A person's chat is titled with their name; a group has a title of its own."""
+        personal = is_person(report.chat)
+        theirs = self._others(report, report.chat) if personal else ()
+        if personal and not theirs:
+            return
+        contact = self._contact(report, theirs, report.title)
+        at = report.received_at
+        title = report.title if not personal else None
+        deleted_at = at if report.deleted else None
+        if title or deleted_at:
+            self._conversation(report, contact, title=title, titled_at=at if title else None, deleted_at=deleted_at)
+
+    def _is_wanted(self, report: MessageReported, *, is_note: bool) -> bool:
+        if is_note:
+            return self._rules.owner_messages == "note"
+        return self._rules.status_broadcasts or report.chat[0] != STATUS_BROADCAST
+
+    def _instance(self, report: ChatReport) -> InstanceRecord:
+        return self._known.instances[report.instance]
+
+    def _others(self, report: ChatReport, names: Sequence[str]) -> tuple[str, ...]:
+        return others(report, names, self._known.owners[report.instance])
+
+    def _contact(self, report: ChatReport, names: Sequence[str], name: str | None = None) -> UUID | None:
+        """Who these names are; None without names."""
+        if not names:
+            return None
+        instance = self._instance(report)
+        contact = self._people.contact_of[min(((instance.scope, name) for name in names), key=rank)]
+        seen = ContactSeen(
+            id=contact,
+            scope=instance.scope,
+            organization_id=instance.organization_id,
+            user_id=None if instance.organization_id else instance.user_id,
+            phone=self._people.phone_of(contact),
+            name=name,
+            named_at=said_at(report) if name else None,
+        )
+        _join(self.changes.contacts, contact, seen, lattice.contact)
+        return contact
+
+    def _conversation(self, report: MessageReported | ChatReported, contact: UUID | None, **said: Any) -> UUID:
+        """`said`: fields of ConversationSeen."""
+        instance = self._instance(report)
+        group = None if contact else report.chat[0]
+        new = uuid5(SPACE, f"{instance.id}/{contact or group}")
+        found = self._conversations.get((instance.id, contact), new) if contact else new
+        seen = ConversationSeen(id=found, instance_id=instance.id, contact_id=contact, group_jid=group, **said)
+        _join(self.changes.conversations, found, seen, lattice.conversation)
+        return found
+
+    def _renumbered(self) -> set[UUID]:
+        """Known contacts of whom a phone was seen: which of their phones is theirs now?"""
+        known = {alias.contact for alias in self._known.aliases.values()}
+        phones = {seen.contact for (_, jid), seen in self._people.aliases.items() if jid.endswith(PHONE)}
+        return (known & phones) | set(self._moved.values())
+
+    def _known_conversations(self) -> dict[tuple[UUID, UUID], UUID]:
+        """As they will be after the merges: a survivor keeps its own, else takes over the loser's."""
+        kept = dict(self._known.conversations)
+        for (instance, contact), conversation in self._known.conversations.items():
+            if survivor := self._moved.get(contact):
+                kept.setdefault((instance, survivor), conversation)
+        return kept
+
+
+def _join(rows: dict[K, V], key: K, row: V, joined: Callable[[V, V], V]) -> None:
+    before = rows.get(key)
+    rows[key] = row if before is None else joined(before, row)
 
 
 def _sender(report: MessageReported, instance: InstanceRecord) -> str:
@@ -171,3 +227,31 @@ def _sender(report: MessageReported, instance: InstanceRecord) -> str:
         return instance.standing.phone or ""
     phones = [jid.removesuffix(PHONE) for jid in report.author if jid.endswith(PHONE)]
     return next(iter([*phones, *report.author]), "")
+
+
+def _status(draft: Draft, report: StatusReported) -> None:
+    draft.mark(report, status=report.status)
+
+
+def _edit(draft: Draft, report: EditReported) -> None:
+    draft.mark(report, edit=(report.edited_at or report.received_at, report.text))
+
+
+def _delete(draft: Draft, report: DeleteReported) -> None:
+    draft.mark(report, deleted_at=report.received_at)
+
+
+def _votes(draft: Draft, report: VotesReported) -> None:
+    draft.mark(report, votes=(report.received_at, report.votes))
+
+
+HANDLERS: Mapping[type, Callable[[Draft, Any], None]] = {
+    MessageReported: Draft.message,
+    StatusReported: _status,
+    EditReported: _edit,
+    DeleteReported: _delete,
+    VotesReported: _votes,
+    ReactionReported: Draft.reaction,
+    ContactReported: Draft.contact,
+    ChatReported: Draft.chat,
+}

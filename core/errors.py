@@ -70,6 +70,12 @@ class StorageUnavailable(AppError):
     code, http_status, retryable = "WHATSAPP_STORAGE_UNAVAILABLE", 503, True
 
 
+class LostRace(AppError):
+    """Somebody else wrote the same thing at the same moment; the next try sees it."""
+
+    code, http_status, retryable = "LOST_RACE", 409, True
+
+
 class NotConfigured(AppError):
     code, http_status = "WHATSAPP_NOT_CONFIGURED", 503
 

@@ -5,8 +5,8 @@ stays locked until the commit. So `record` is the transaction's last statement, 
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -62,6 +62,21 @@ class DomainEvent:
     user_id: UUID
     type: str
     data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effects:
+    """What came of a batch of deliveries, for those who deal with all kinds.
+
+    `events`: for people. `waiting`: delivery → the key it waits for; it is done again once that key has come.
+    `came`: (instance, key) of what others may have waited for. `odd`: delivery → why it is kept for a second
+    look although it took effect.
+    """
+
+    events: Sequence[DomainEvent] = ()
+    waiting: Mapping[int, str] = field(default_factory=dict)
+    came: Collection[tuple[str, str]] = ()
+    odd: Mapping[int, str] = field(default_factory=dict)
 
 
 def record(connection: Connection, events: Sequence[DomainEvent]) -> None:

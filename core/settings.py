@@ -110,6 +110,9 @@ class Settings(BaseSettings):
     health_max_consecutive_failures: Annotated[int, Field(ge=1)] = 3
     auto_reconnect: bool = True
     reconnect_max_attempts: Annotated[int, Field(ge=1)] = 5
+    owner_message_policy: Literal["note", "ignore"] = "note"
+    auto_booking: bool = True
+    keep_status_broadcasts: bool = False
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_file: Path | None = None
     sandbox_port: Port = 8081

@@ -32,12 +32,15 @@ class Standing:
     """Everything about an instance that reports can change.
 
     `connected_at` (when we last heard of an open) and `pairing_expires_at` are our own clock's, the other times
-    the gateway's. `retired_qr` is the last code that ended: a gateway may answer a connect with it once more.
+    the gateway's. `reason` is the newest one given since `alive_at`, the newest sign of life. `retired_qr` is the
+    last code that ended: a gateway may answer a connect with it once more.
     """
 
     state: State = State.DISCONNECTED
     state_at: datetime | None = None
     reason: int | None = None
+    reason_at: datetime | None = None
+    alive_at: datetime | None = None
     phone: str | None = None
     profile_name: str | None = None
     phone_at: datetime | None = None
@@ -57,7 +60,8 @@ class Standing:
 
 @dataclass(frozen=True, kw_only=True)
 class InstanceRecord:
-    """An instance as the database has it. `hooked`: the gateway has taken it, with our webhook."""
+    """An instance as the database has it. `hooked`: the gateway has taken it, with our webhook. `owner_phones`:
+    digits of the owner's other phones."""
 
     id: UUID
     name: str
@@ -67,11 +71,17 @@ class InstanceRecord:
     standing: Standing
     updated_at: datetime | None
     hooked: bool = False
+    owner_phones: tuple[str, ...] = ()
 
     @property
     def scope(self) -> str:
         """Whose contacts these are: the organization's, or the user's where there is none."""
         return self.organization_id or str(self.user_id or self.id)
+
+    @property
+    def phones(self) -> set[str]:
+        """The owner's numbers: the connected one and those named as theirs."""
+        return {*self.owner_phones, *([self.standing.phone] if self.standing.phone else [])}
 
 
 def connection_reported(before: Standing, report: ConnectionReported) -> Standing:
@@ -83,11 +93,11 @@ def connection_reported(before: Standing, report: ConnectionReported) -> Standin
         return before
     after = before if report.state is State.CONNECTING else _settled(before, report.reported_at)
     after = _opened(after, report) if report.state is State.CONNECTED else after
-    reason = None if report.reason in (0, 200) else report.reason
-    known = (before.state_at or NEVER, RANK.get(before.state, 0), before.reason or 0)
-    if (report.reported_at or NOW, RANK[report.state], reason or 0) < known:
+    after = _alive(after, report) if report.state in (State.CONNECTED, State.CONNECTING) else _reasoned(after, report)
+    known = (before.state_at or NEVER, RANK.get(before.state, 0))
+    if (report.reported_at or NOW, RANK[report.state]) < known:
         return after
-    return replace(after, state=report.state, state_at=report.reported_at or before.state_at, reason=reason)
+    return replace(after, state=report.state, state_at=report.reported_at or before.state_at)
 
 
 def pairing_reported(before: Standing, report: PairingReported, ttl: timedelta) -> Standing:
@@ -144,6 +154,28 @@ def _opened(before: Standing, report: ConnectionReported) -> Standing:
         return after
     phone_at = report.reported_at or before.phone_at
     return replace(after, phone=report.phone, profile_name=report.profile_name, phone_at=phone_at)
+
+
+def _alive(before: Standing, report: ConnectionReported) -> Standing:
+    """A sign of life: what was said before about why it closed is over."""
+    at = report.reported_at or before.state_at
+    if (at or NEVER) <= (before.alive_at or NEVER):
+        return before
+    is_over = (before.reason_at or NEVER) < (at or NEVER)
+    return replace(_excused(before) if is_over else before, alive_at=at)
+
+
+def _reasoned(before: Standing, report: ConnectionReported) -> Standing:
+    """A logout comes as three reports, of which two say why: the third one must not take the reason away."""
+    at = report.reported_at or before.state_at
+    known = (before.reason_at or NEVER, before.reason or 0)
+    if report.reason in (None, 0, 200) or (at or NEVER) < (before.alive_at or NEVER):
+        return before
+    return before if (at or NEVER, report.reason) < known else replace(before, reason=report.reason, reason_at=at)
+
+
+def _excused(standing: Standing) -> Standing:
+    return replace(standing, reason=None, reason_at=None)
 
 
 def _unpaired(standing: Standing) -> Standing:

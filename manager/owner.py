@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from sqlalchemy import Connection
 
-from core.events import DomainEvent
+from core.events import Effects
 from manager import fold, store
 from manager.fold import InstanceChanges, Report
 from manager.lifecycle import InstanceRecord
@@ -27,6 +27,6 @@ class InstanceOwner:
     def fold(self, state: dict[str, InstanceRecord], incoming: Sequence[Report]) -> InstanceChanges:
         return fold.fold(state, incoming, self.ttl)
 
-    def apply(self, connection: Connection, changes: InstanceChanges) -> list[DomainEvent]:
+    def apply(self, connection: Connection, changes: InstanceChanges) -> Effects:
         store.save(connection, changes.changed)
-        return list(changes.events)
+        return Effects(events=changes.events)

@@ -19,16 +19,24 @@ UPDATE whatsapp_instances AS kept SET
     status = new.status, is_connected = new.status = 'connected', phone_number = new.phone, qr_code = new.qr,
     state = new.state, state_at = new.state_at, reason = new.reason, pairing_at = new.pairing_at,
     pairing_code = new.pairing_code, qr_expires_at = new.expires_at, retired_qr = new.retired_qr,
-    profile_name = new.profile_name, phone_at = new.phone_at,
+    profile_name = new.profile_name, phone_at = new.phone_at, reason_at = new.reason_at, alive_at = new.alive_at,
     last_connected_at = new.connected_at, updated_at = now()
 FROM unnest(
     CAST(:ids AS uuid[]), CAST(:statuses AS text[]), CAST(:phones AS text[]), CAST(:qrs AS text[]),
     CAST(:states AS text[]), CAST(:states_at AS timestamptz[]), CAST(:reasons AS integer[]),
     CAST(:pairings_at AS timestamptz[]), CAST(:codes AS text[]), CAST(:expire_at AS timestamptz[]),
     CAST(:retired AS text[]), CAST(:profile_names AS text[]), CAST(:phones_at AS timestamptz[]),
-    CAST(:connected_at AS timestamptz[])
+    CAST(:connected_at AS timestamptz[]), CAST(:reasons_at AS timestamptz[]), CAST(:alive_at AS timestamptz[])
 ) AS new (id, status, phone, qr, state, state_at, reason, pairing_at, pairing_code, expires_at, retired_qr,
-          profile_name, phone_at, connected_at)
+          profile_name, phone_at, connected_at, reason_at, alive_at)
+WHERE kept.id = new.id
+""")
+
+COUNT = text("""
+UPDATE whatsapp_instances AS kept SET
+    messages_sent_count = messages_sent_count + new.sent,
+    messages_received_count = messages_received_count + new.received
+FROM unnest(CAST(:ids AS uuid[]), CAST(:sent AS bigint[]), CAST(:received AS bigint[])) AS new (id, sent, received)
 WHERE kept.id = new.id
 """)
 
@@ -52,6 +60,12 @@ def named(connection: Connection, names: Collection[str], *, lock: bool = False)
     return {row["instance_name"]: record_of(row) for row in rows}
 
 
+def providers(connection: Connection, names: Collection[str]) -> dict[str, str]:
+    """Which of these instances exist, and whose gateway each lives on."""
+    query = select(Instance.instance_name, Instance.provider).where(Instance.instance_name.in_(names))
+    return {row.instance_name: row.provider for row in connection.execute(query)}
+
+
 def insert_if_new(connection: Connection, *, name: str, user_id: UUID, organization_id: str | None) -> None:
     """Nothing happens where the user, or the name, has an instance already."""
     new = insert(Instance).values(instance_name=name, user_id=user_id, organization_id=organization_id)
@@ -61,6 +75,29 @@ def insert_if_new(connection: Connection, *, name: str, user_id: UUID, organizat
 def mark_hooked(connection: Connection, instance_id: UUID) -> None:
     """The gateway has the instance and our webhook."""
     connection.execute(update(Instance).where(Instance.id == instance_id).values(hooked_at=func.now()))
+
+
+def owner_phones(connection: Connection, organizations: Collection[str]) -> dict[str, set[str]]:
+    """The numbers of all instances of these organizations: whoever writes from one is an owner there."""
+    theirs = Instance.organization_id.in_(organizations)
+    query = select(Instance.organization_id, Instance.phone_number, Instance.owner_phones).where(theirs)
+    found: dict[str, set[str]] = {organization: set() for organization in organizations}
+    for organization, phone, others in connection.execute(query):
+        found[str(organization)].update(number for number in (phone, *others) if number)
+    return found
+
+
+def count_messages(connection: Connection, counts: Mapping[UUID, tuple[int, int]]) -> None:
+    """Add messages sent and received to the instances' counters."""
+    if not counts:
+        return
+    ordered = sorted(counts.items())
+    columns = {
+        "ids": [number for number, _ in ordered],
+        "sent": [sent for _, (sent, _) in ordered],
+        "received": [received for _, (_, received) in ordered],
+    }
+    connection.execute(COUNT, columns)
 
 
 def save(connection: Connection, changed: Sequence[InstanceRecord]) -> None:
@@ -84,6 +121,8 @@ def save(connection: Connection, changed: Sequence[InstanceRecord]) -> None:
         "profile_names": (standing.profile_name for standing in standings),
         "phones_at": (standing.phone_at for standing in standings),
         "connected_at": (standing.connected_at for standing in standings),
+        "reasons_at": (standing.reason_at for standing in standings),
+        "alive_at": (standing.alive_at for standing in standings),
     }
     connection.execute(SAVE, {name: list(values) for name, values in columns.items()})
 
@@ -94,6 +133,8 @@ def record_of(row: RowMapping) -> InstanceRecord:
         state=State(row["state"]),
         state_at=row["state_at"],
         reason=row["reason"],
+        reason_at=row["reason_at"],
+        alive_at=row["alive_at"],
         phone=row["phone_number"],
         profile_name=row["profile_name"],
         phone_at=row["phone_at"],
@@ -112,6 +153,7 @@ def record_of(row: RowMapping) -> InstanceRecord:
         standing=standing,
         updated_at=row["updated_at"],
         hooked=row["hooked_at"] is not None,
+        owner_phones=tuple(row["owner_phones"]),
     )
 
 

@@ -3,18 +3,31 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, DateTime, ForeignKey, Index, Integer, LargeBinary, Text, func, text
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    Text,
+    func,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.db import Base
 
 
 class Instance(Base):
-    """One WhatsApp connection. `status` is our word for what two reports say together (manager.lifecycle).
+    """One WhatsApp connection. `status` is our word for what the reports say together (manager.lifecycle).
 
     `state`, `state_at`: the newest connection report and the sender's time of it; `pairing_at`: the newest
-    QR's, or of what ended it; `phone_at`: the newest open's that named a phone. They are clocks of the
-    gateway's host and are only ever compared with each other. `hooked_at`: the gateway has the instance, with
+    QR's, or of what ended it; `phone_at`: the newest open's that named a phone; `reason_at`: the newest reason's;
+    `alive_at`: the newest sign of life's. They are clocks of the gateway's host and are only ever compared with
+    each other. `owner_phones`: other numbers of the owner, digits only. `hooked_at`: the gateway has the instance, with
     our webhook; null until then, so that a click that broke off half way is finished by the next one.
     """
 
@@ -49,6 +62,11 @@ class Instance(Base):
     phone_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     last_connected_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     hooked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    owner_phones: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}")
+    messages_sent_count: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    messages_received_count: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    reason_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    alive_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
 
 
 class WebhookKey(Base):

@@ -28,6 +28,8 @@ QUEUE_GAUGES = (
     "waiting",
     "quarantined",
     "processed_total",
+    "storms",
+    "coalesced_total",
 )
 
 

@@ -19,6 +19,8 @@ from core.errors import AppError  # noqa: E402
 from core.postgres import PostgresUnusable  # noqa: E402
 from core.secrets import ConfigError  # noqa: E402
 from core.settings import Settings, misspelt  # noqa: E402
+from scripts import repairs  # noqa: E402
+from scripts.opened import opened  # noqa: E402
 
 if TYPE_CHECKING:
     from bootstrap import System
@@ -67,7 +69,7 @@ def db_upgrade() -> None:
     """Bring the database up to this version."""
     from core import migrate
 
-    with _system() as system:
+    with opened() as system:
         migrate.upgrade(system.engine)
         click.echo(migrate.current(system.engine))
 
@@ -77,7 +79,7 @@ def db_current() -> None:
     """Say where the database stands."""
     from core import migrate
 
-    with _system() as system:
+    with opened() as system:
         click.echo(f"{migrate.current(system.engine) or 'empty'} (this version wants {migrate.newest()})")
 
 
@@ -108,7 +110,7 @@ def create_user(email: str, password: str | None, role: str, name: str | None) -
     """Make somebody who can log in; prints their id and a link that works once, for a day."""
     from core.access import create_person, make_link
 
-    with _system() as system, system.transaction() as connection:
+    with opened() as system, system.transaction() as connection:
         user_id = create_person(connection, email=email, password=password, role=role, name=name)
         link = make_link(connection, user_id, valid_for=timedelta(days=1))
         click.echo(f"{user_id}\n{system.settings.webhook_base}/login/{link}")
@@ -128,10 +130,14 @@ def prepare() -> None:
     """What `serve` needs done before the roles start: migrations, and the demo's people outside production."""
     from core import migrate
 
-    with _system() as system:
+    with opened() as system:
         migrate.upgrade(system.engine)
         links = {} if system.settings.is_production else {name: _demo_link(system, name) for name in DEMO}
     click.echo(json.dumps(links))
+
+
+cli.add_command(repairs.replay)
+cli.add_command(repairs.rebuild)
 
 
 def _demo_link(system: "System", name: str) -> str:
@@ -154,7 +160,7 @@ def _run_role(role: str) -> None:
     from core.logs import configure
     from scripts.supervisor import on_end
 
-    with _system() as system:
+    with opened() as system:
         configure(system.settings.log_level, system.settings.log_file)
         on_end(system.end)
         system.start(role)
@@ -162,34 +168,6 @@ def _run_role(role: str) -> None:
             system.work_until_stopped()
         system.stopping.wait()
         system.stop()
-
-
-def _system() -> "_Opened":
-    return _Opened(Settings.from_env())
-
-
-class _Opened:
-    """The product's parts on its database, let go at the end. Raises StorageUnavailable where it does not answer."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-
-    def __enter__(self) -> "System":
-        from bootstrap import build, database
-
-        url, self._let_go = database(self._settings)
-        self._system = build(self._settings, url)
-        try:
-            with self._system.transaction():
-                return self._system
-        except AppError:
-            self._let_go(False)
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        self._system.engine.dispose()
-        self._system.inbox_engine.dispose()
-        self._let_go(False)
 
 
 def _fail(text: str, code: int) -> NoReturn:

@@ -13,6 +13,7 @@ from sqlalchemy import Engine, text
 from werkzeug.serving import make_server
 
 import conversations.tables  # noqa: F401 — all tables, so that the cleaning knows them
+import core.audit  # noqa: F401
 import manager.tables  # noqa: F401
 import webhooks.tables  # noqa: F401
 from bootstrap import System, build, build_app

@@ -2,11 +2,16 @@
 
 A lane is leased with an epoch. Times are compared with the database's `now()`; a worker that lost its lease
 finds another epoch in the row and its transaction fails. Functions of a connection; the caller's transaction.
+
+`unsettled` counts the claims that ended neither in a settled batch nor in an error that the worker survived: a
+worker died of one of the events. From the second on the lane is careful: it gives its events one by one, each
+alone in its batch, until the bad one is found (webhooks.worker) or the lane is empty.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Connection, text
 
@@ -15,9 +20,12 @@ from core.errors import AppError
 
 WEIGHT = 16 * 1024 * 1024  # bytes of bodies a batch; each of its lanes gives one event however large
 LEASE = timedelta(seconds=20)  # a dead worker's lanes are taken over after this, within the promised 30 s
+CRASHES = 2  # from then on a lane is careful, for as many events as it gave the worker that died
+LEAST = 8  # events that a lane gives, however many there are
 
 # The recursion hops from lane to lane along the index instead of reading every row of a deep one. Lanes that somebody
-# holds in a transaction are passed over: one who froze there must not stop the others.
+# holds in a transaction are passed over, new ones too (by an advisory lock, for there is no row to lock): one who froze
+# there must not stop the others.
 CLAIM = text("""
 WITH RECURSIVE due (lane) AS (
     (SELECT lane FROM inbox WHERE lane > :after ORDER BY lane LIMIT 1)
@@ -29,31 +37,48 @@ WITH RECURSIVE due (lane) AS (
     WHERE (lease_until < now() OR owner = :me) AND (retry_at IS NULL OR retry_at <= now())
     LIMIT :most FOR UPDATE OF lanes SKIP LOCKED
 ), new AS (
-    SELECT due.lane FROM due LEFT JOIN lanes USING (lane) WHERE due.lane IS NOT NULL AND lanes.lane IS NULL LIMIT :most
+    SELECT lane FROM (
+        SELECT due.lane FROM due LEFT JOIN lanes USING (lane)
+        WHERE due.lane IS NOT NULL AND lanes.lane IS NULL LIMIT :most
+    ) AS unknown WHERE pg_try_advisory_xact_lock(hashtextextended(lane, 0))
+), free AS (
+    SELECT lane FROM known UNION ALL SELECT lane FROM new ORDER BY lane LIMIT :most
 )
-INSERT INTO lanes AS held (lane, owner, epoch, lease_until)
-SELECT lane, :me, 1, now() + :lease
-FROM (SELECT lane FROM known UNION ALL SELECT lane FROM new ORDER BY lane LIMIT :most) AS free ORDER BY lane
-ON CONFLICT (lane) DO UPDATE SET owner = :me, epoch = held.epoch + 1, lease_until = now() + :lease, retry_at = NULL
+INSERT INTO lanes AS held (lane, owner, epoch, lease_until, unsettled, gave)
+SELECT lane, :me, 1, now() + :lease, 1, greatest(:least, :events / (SELECT count(*) FROM free)) FROM free ORDER BY lane
+ON CONFLICT (lane) DO UPDATE SET
+    owner = :me, epoch = held.epoch + 1, lease_until = now() + :lease, retry_at = NULL, gave = excluded.gave,
+    careful = CASE WHEN held.careful = 0 AND held.unsettled >= :crashes THEN held.gave ELSE held.careful END,
+    unsettled = CASE WHEN held.careful > 0 THEN held.unsettled
+                     WHEN held.unsettled >= :crashes THEN 0 ELSE held.unsettled + 1 END
 WHERE held.lease_until < now() OR held.owner = :me
-RETURNING lane, epoch
+RETURNING lane, epoch, careful > 0 AS careful, storm_since IS NOT NULL AS storming
 """)
-# A lane gives its first events up to a weight, and always one; sizes are known without reading the bodies.
+# A lane gives its first events up to a weight, and always one; sizes are known without reading the bodies. One more
+# than it may give is looked at, to know whether it will be empty. `most` is what any of them may give. The lane in
+# ORDER BY and the OFFSET keep the planner on the indexes, also while it believes that the tables are empty.
 HEADS = text("""
-SELECT head.id, lane, head.attempts, head.event, head.body, head.received_at, head.due
-FROM unnest(CAST(:lanes AS text[])) AS lane
+SELECT head.id, wanted.lane, head.attempts, head.event, head.body, head.received_at, head.due
+FROM unnest(CAST(:lanes AS text[]), CAST(:each AS integer[])) AS wanted (lane, each)
 CROSS JOIN LATERAL (
-    SELECT first.id, attempts, event, body, received_at, count(*) OVER () AS due,
+    SELECT first.id, attempts, event, body, received_at, n, count(*) OVER () AS due,
            sum(octet_length(body)) OVER (ORDER BY first.id) - octet_length(body) AS ahead
-    FROM (SELECT id, attempts FROM inbox WHERE inbox.lane = lane.lane ORDER BY id LIMIT :each) AS first
-    JOIN webhook_events AS logged ON logged.id = first.id
+    FROM (
+        SELECT id, attempts, row_number() OVER (ORDER BY id) AS n
+        FROM (SELECT id, attempts FROM inbox WHERE inbox.lane = wanted.lane ORDER BY inbox.lane, id LIMIT :most + 1)
+            AS few
+    ) AS first
+    CROSS JOIN LATERAL (SELECT event, body, received_at FROM webhook_events WHERE id = first.id OFFSET 0) AS logged
+    WHERE n <= wanted.each + 1
 ) AS head
-WHERE ahead < :weight
-ORDER BY lane, head.id
+WHERE ahead < :weight AND n <= wanted.each
+ORDER BY wanted.lane, head.id
 """)
 SETTLE = text("""
 UPDATE lanes SET
     finished = finished + done.n,
+    unsettled = 0,
+    careful = CASE WHEN done.emptied THEN 0 ELSE greatest(careful - done.n, 0) END,
     lease_until = CASE WHEN done.emptied THEN '-infinity' ELSE now() + :lease END
 FROM unnest(CAST(:lanes AS text[]), CAST(:epochs AS bigint[]), CAST(:counts AS bigint[]), CAST(:emptied AS boolean[]))
     AS done (lane, epoch, n, emptied)
@@ -64,11 +89,22 @@ POSTPONE = text("""
 UPDATE lanes SET retry_at = now() + :delay, finished = finished - :left WHERE lane = :lane AND owner = :me
 """)
 COUNT_TRY = text("UPDATE inbox SET attempts = attempts + 1 WHERE id = :id")
-SET_ASIDE = text("""
-INSERT INTO set_aside (event_id, lane, state, reason)
-SELECT * FROM unnest(CAST(:ids AS bigint[]), CAST(:lanes AS text[]), CAST(:states AS text[]), CAST(:reasons AS text[]))
-ON CONFLICT (event_id) DO UPDATE SET state = excluded.state, reason = excluded.reason, at = now()
+TRY_ALONE = text("""
+UPDATE lanes SET unsettled = unsettled + 1 WHERE lane = :lane AND epoch = :epoch AND owner = :me RETURNING unsettled
 """)
+FORGIVE = text("""
+UPDATE lanes SET unsettled = 0 FROM unnest(CAST(:lanes AS text[]), CAST(:epochs AS bigint[])) AS held (lane, epoch)
+WHERE lanes.lane = held.lane AND lanes.epoch = held.epoch AND owner = :me AND unsettled > 0
+""")
+TAKE_OVER = text("""
+INSERT INTO lanes (lane, owner, epoch, lease_until)
+SELECT lane, :me, 1, now() + :lease FROM unnest(CAST(:lanes AS text[])) AS lane ORDER BY lane
+ON CONFLICT (lane) DO UPDATE SET owner = :me, epoch = lanes.epoch + 1, lease_until = now() + :lease
+""")
+LOCK = text("""
+SELECT lane FROM lanes WHERE lane = ANY(CAST(:lanes AS text[])) AND owner = :me ORDER BY lane FOR UPDATE
+""")
+RELEASE = text("UPDATE lanes SET lease_until = '-infinity' WHERE lane = ANY(CAST(:lanes AS text[])) AND owner = :me")
 
 
 class LostLease(AppError):
@@ -91,22 +127,14 @@ class Stored:
 
 @dataclass(frozen=True, kw_only=True)
 class Held:
-    """A leased lane and the first of its events. `emptied`: there were no more than these."""
+    """A leased lane and the first of its events. `emptied`: there were no more than these. `careful`: its one
+    event must be tried alone (`try_alone`)."""
 
     lane: str
     epoch: int
     heads: tuple[Stored, ...]
     emptied: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class Aside:
-    """An event to be kept out of its lane: `state` is parked, waiting or quarantined."""
-
-    id: int
-    lane: str
-    state: str
-    reason: str
+    careful: bool = False
 
 
 def claim(connection: Connection, me: str, *, after: str, lanes: int, events: int) -> list[Held]:
@@ -115,22 +143,39 @@ def claim(connection: Connection, me: str, *, after: str, lanes: int, events: in
     Not synced to disk: a lease lost in a crash of the database costs nothing.
     """
     connection.execute(text("SET LOCAL synchronous_commit = off"))
-    claimed = connection.execute(CLAIM, {"me": me, "after": after, "most": lanes, "lease": LEASE})
-    epochs: dict[str, int] = {row.lane: row.epoch for row in claimed}
-    if not epochs:
+    limits = {"most": lanes, "events": events, "least": LEAST, "crashes": CRASHES, "lease": LEASE}
+    claimed = {row.lane: row for row in connection.execute(CLAIM, {"me": me, "after": after, **limits})}
+    if not claimed:
         return []
-    each = max(8, events // len(epochs))
-    heads: dict[str, list[Stored]] = {lane: [] for lane in sorted(epochs)}
+    each = _shares(claimed, events)
+    heads: dict[str, list[Stored]] = {lane: [] for lane in each}
     emptied: dict[str, bool] = {}
-    for row in connection.execute(HEADS, {"lanes": array(heads), "each": each, "weight": WEIGHT // len(epochs)}):
+    most = max(each.values())
+    wanted = {"lanes": array(each), "each": array(each.values()), "most": most, "weight": WEIGHT // len(each)}
+    for row in connection.execute(HEADS, wanted):
         facts = dict(row._mapping)
         due = facts.pop("due")
         heads[row.lane].append(Stored(**facts))
-        emptied[row.lane] = due < each and len(heads[row.lane]) == due
+        emptied[row.lane] = len(heads[row.lane]) == due
     return [
-        Held(lane=lane, epoch=epochs[lane], heads=tuple(found), emptied=emptied.get(lane, True))
+        Held(
+            lane=lane,
+            epoch=claimed[lane].epoch,
+            heads=tuple(found),
+            emptied=emptied.get(lane, True),
+            careful=claimed[lane].careful,
+        )
         for lane, found in heads.items()
     ]
+
+
+def _shares(claimed: Mapping[str, Any], events: int) -> dict[str, int]:
+    """How many events each lane may give, in the order of the alphabet. One that storms gives all it has: it rests
+    after each batch, and they are folded to one."""
+    fair = max(LEAST, events // len(claimed))
+    return {
+        lane: 1 if claimed[lane].careful else events if claimed[lane].storming else fair for lane in sorted(claimed)
+    }
 
 
 def settle(connection: Connection, me: str, held: Sequence[Held]) -> None:
@@ -150,20 +195,43 @@ def settle(connection: Connection, me: str, held: Sequence[Held]) -> None:
         raise LostLease("Another worker took a lane over")
 
 
-def finish(connection: Connection, ids: Sequence[int], aside: Sequence[Aside] = ()) -> None:
-    """Take the events out of the inbox; those in `aside` are kept where people find them."""
+def finish(connection: Connection, ids: Sequence[int]) -> None:
+    """Take the events out of the inbox."""
     connection.execute(FINISH, {"ids": array(ids)})
-    if aside:
-        columns = {
-            "ids": array(event.id for event in aside),
-            "lanes": array(event.lane for event in aside),
-            "states": array(event.state for event in aside),
-            "reasons": array(event.reason for event in aside),
-        }
-        connection.execute(SET_ASIDE, columns)
 
 
 def postpone(connection: Connection, me: str, event: Stored, delay: timedelta, *, left: int) -> None:
     """Let the lane rest before `event` is tried again, and the `left` events from it on; the order is kept."""
     connection.execute(COUNT_TRY, {"id": event.id})
     connection.execute(POSTPONE, {"lane": event.lane, "delay": delay, "me": me, "left": left})
+
+
+def try_alone(connection: Connection, me: str, lane: Held) -> int:
+    """Note that a careful lane's event is about to be tried; how often it has been, with this time. To be committed
+    before it is; not synced to disk, for it outlives the worker's crash without. Raises LostLease."""
+    connection.execute(text("SET LOCAL synchronous_commit = off"))
+    tried: int | None = connection.execute(TRY_ALONE, {"lane": lane.lane, "epoch": lane.epoch, "me": me}).scalar()
+    if tried is None:
+        raise LostLease("Another worker took the lane over")
+    return tried
+
+
+def forgive(connection: Connection, me: str, held: Sequence[Held]) -> None:
+    """What kept these from being settled was no crash."""
+    values = {"me": me, "lanes": array(lane.lane for lane in held), "epochs": array(lane.epoch for lane in held)}
+    connection.execute(FORGIVE, values)
+
+
+def take_over(connection: Connection, me: str, names: Collection[str]) -> None:
+    """Lease these lanes whoever has them; a worker in the middle of a batch loses it and does it again later."""
+    connection.execute(TAKE_OVER, {"me": me, "lanes": array(names), "lease": LEASE})
+
+
+def lock(connection: Connection, me: str, names: Collection[str]) -> None:
+    """Keep lanes taken over to the end of the transaction, however long it takes. Raises LostLease."""
+    if len(connection.execute(LOCK, {"me": me, "lanes": array(names)}).all()) != len(names):
+        raise LostLease("A worker took a lane over")
+
+
+def release(connection: Connection, me: str, names: Collection[str]) -> None:
+    connection.execute(RELEASE, {"me": me, "lanes": array(names)})

@@ -14,7 +14,10 @@ SELECT (SELECT count(*) FROM inbox) AS pending,
        (SELECT coalesce(sum(finished), 0) FROM lanes) AS processed_total,
        (SELECT count(*) FROM set_aside WHERE state = 'parked') AS parked,
        (SELECT count(*) FROM set_aside WHERE state = 'waiting') AS waiting,
-       (SELECT count(*) FROM set_aside WHERE state = 'quarantined') AS quarantined
+       (SELECT count(*) FROM set_aside WHERE state = 'quarantined') AS quarantined,
+       (SELECT count(*) FROM lanes WHERE storm_since IS NOT NULL
+        AND storm_minute >= date_trunc('minute', now()) - interval '1 minute') AS storms,
+       (SELECT coalesce(sum(coalesced), 0) FROM lanes) AS coalesced_total
 """)
 PRUNE = text("""
 DELETE FROM webhook_events WHERE id IN (
@@ -25,14 +28,19 @@ DELETE FROM webhook_events WHERE id IN (
     ORDER BY received_at LIMIT :most
 )
 """)
-PRUNE_ASIDE = text("DELETE FROM set_aside WHERE state <> 'parked' AND at < now() - :age")
+PRUNE_ASIDE = text("""
+DELETE FROM set_aside WHERE event_id IN (
+    SELECT event_id FROM set_aside WHERE state IN ('waiting', 'quarantined') AND at < now() - :age LIMIT :most
+)
+""")
 ASIDE_KEPT = timedelta(days=30)
 PRUNED_AT_ONCE = 5_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class QueueStats:
-    """Counts of deliveries; `oldest_age_s` in seconds, None with nothing pending."""
+    """Counts of deliveries; `oldest_age_s` in seconds, None with nothing pending. `storms` counts instances that
+    bring too much of the same (webhooks.storms), `coalesced_total` what the log does not hold because of it."""
 
     pending: int
     oldest_age_s: float | None
@@ -41,6 +49,8 @@ class QueueStats:
     waiting: int
     quarantined: int
     processed_total: int
+    storms: int
+    coalesced_total: int
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -59,5 +69,8 @@ def prune(connection: Connection, age: timedelta) -> int:
 
 
 def prune_aside(connection: Connection, age: timedelta) -> int:
-    """Forget what was set aside longer ago than `age`; not what was parked: that waits for a person. Rows dropped."""
-    return connection.execute(PRUNE_ASIDE, {"age": age}).rowcount
+    """Forget one batch of what waits or is quarantined for longer than `age`; what was parked waits for a person.
+
+    Rows dropped.
+    """
+    return connection.execute(PRUNE_ASIDE, {"age": age, "most": PRUNED_AT_ONCE}).rowcount

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     CheckConstraint,
     DateTime,
@@ -32,7 +33,8 @@ class WebhookEvent(Base):
     """The log: every delivery as it came, without its secrets, for `event_retention_days`.
 
     `id` is `batch * 1000 + place in the batch`: rising in the order of arrival in each web process.
-    `key` is SHA-256 over instance and bytes; it makes a repeated delivery a duplicate.
+    `key` is SHA-256 over instance and bytes; it makes a repeated delivery a duplicate. `issues` are the codes of
+    what was odd about it; NULL: nothing.
     """
 
     __tablename__ = "webhook_events"
@@ -47,6 +49,7 @@ class WebhookEvent(Base):
     event: Mapped[str | None] = mapped_column(Text)
     body: Mapped[bytes] = mapped_column(LargeBinary)
     received_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    issues: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
 
 
 class InboxRow(Base):
@@ -61,7 +64,12 @@ class InboxRow(Base):
 
 
 class Lane(Base):
-    """Who works on an instance's events, and until when. `epoch` rises with each claim and fences late writers."""
+    """Who works on an instance's events, and until when. `epoch` rises with each claim and fences late writers.
+
+    `unsettled`, `careful` and `gave` find the event that brings workers down (webhooks.lanes). `storm_count` is the
+    chatter that came in the minute `storm_minute`; `storm_since` says since when it is too much, NULL: it is not;
+    `coalesced` counts what the log kept only the newest of (webhooks.storms).
+    """
 
     __tablename__ = "lanes"
     __table_args__ = ({"postgresql_with": BUSY},)
@@ -72,15 +80,28 @@ class Lane(Base):
     lease_until: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     retry_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     finished: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    unsettled: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    careful: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    gave: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    storm_minute: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    storm_count: Mapped[int] = mapped_column(Integer, server_default=text("0"))
+    storm_since: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    coalesced: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
 
 
 class SetAside(Base):
-    """An event kept out of its lane, and why: parked (it failed), waiting (for another), quarantined (no use)."""
+    """An event kept out of its lane, and why: parked (it failed), waiting (for another), quarantined (no use).
+
+    `waits_for` is the key it waits for; `fingerprint` the shape of one that was not understood (webhooks.drift).
+    """
 
     __tablename__ = "set_aside"
     __table_args__ = (
         CheckConstraint("state IN ('parked', 'waiting', 'quarantined')", name="state"),
         Index("ix_set_aside_state", "state", "at"),
+        Index("ix_set_aside_at", "at", "event_id"),
+        Index("ix_set_aside_waits_for", "lane", "waits_for", postgresql_where=text("state = 'waiting'")),
+        Index("ix_set_aside_fingerprint", "fingerprint", "at", postgresql_where=text("fingerprint IS NOT NULL")),
     )
 
     event_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
@@ -88,3 +109,5 @@ class SetAside(Base):
     state: Mapped[str] = mapped_column(Text)
     reason: Mapped[str] = mapped_column(Text)
     at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    waits_for: Mapped[str | None] = mapped_column(Text)
+    fingerprint: Mapped[str | None] = mapped_column(Text)

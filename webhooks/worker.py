@@ -1,86 +1,73 @@
 """The worker: from deliveries in the inbox to effects, feed rows and "finished", in one commit.
 
-It knows neither instances nor messages. Bootstrap hands it `translate` (a delivery → provider events) and
-`Owners`, who load, fold and apply. A batch that fails is done again event by event, so that the one at fault
-is found and parked, and stops nobody.
+It knows neither instances nor messages: bootstrap hands it the `Owners` who do. A batch that fails is done again
+event by event, so that the one at fault is found and parked, and stops nobody. An event that ends the whole
+process, or hangs it, is found by the next workers, who try it alone.
 """
 
 import itertools
 import threading
-from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
 
 import structlog
 from prometheus_client import Counter
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 
 from core import events
 from core.db import Transaction, sqlstate, storage_error
-from core.errors import AppError, Malformed
-from core.events import DomainEvent
-from webhooks import lanes, retry
-from webhooks.lanes import Aside, Held, LostLease, Stored
+from core.errors import LostRace
+from webhooks import aside, lanes, retry, storms
+from webhooks.aside import Aside
+from webhooks.effects import Outcome, keep, take_effect
+from webhooks.lanes import Held, LostLease, Stored
+from webhooks.owners import Owners
+from webhooks.watchdog import Watchdog, end_process
 
 log = structlog.get_logger()
 BATCH = 500  # events
 LANES = 64
 POLL_S = 0.1
 PAUSE_S = 1.0
+TRIES_ALONE = 3
+CRASHED = "crashed_worker"
+IMPATIENT = text("SET LOCAL lock_timeout = '200ms'")
 RACES = ("23505", "23503")  # a unique key or a foreign row, seen by the next try
 EVENTS = Counter("zelador_events", "Deliveries worked off", ["outcome"])
-
-
-class Owner(Protocol):
-    """Who knows what some kinds of provider events mean. `fold` is pure; the others use the caller's transaction."""
-
-    def keys(self, incoming: Sequence[Any]) -> Any: ...
-    def load(self, connection: Connection, keys: Any) -> Any: ...
-    def fold(self, state: Any, incoming: Sequence[Any]) -> Any: ...
-    def apply(self, connection: Connection, changes: Any) -> list[DomainEvent]: ...
-
-
-Translate = Callable[[Stored, Any], Sequence[Any]]
-Resolve = Callable[[Connection, Collection[str]], Mapping[str, Any]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Owners:
-    """`resolve` finds what a lane's name stands for; `translate` reads a delivery, or raises Malformed;
-    `by_kind` says who owns which type of provider event. Nobody owns it: the log keeps it, for later."""
-
-    resolve: Resolve
-    translate: Translate
-    by_kind: Mapping[type, Owner]
+DRIFT = Counter("zelador_schema_drift", "Deliveries that were not understood, or not whole", ["event"])
 
 
 class Worker:
-    """`rung` is told the users whose feed has grown, after the commit."""
+    """`rung` is told the users whose feed has grown, after the commit. `give_up` ends a process that hangs."""
 
     def __init__(
-        self, transaction: Transaction, owners: Owners, rung: Callable[[list[str]], None], *, name: str
+        self,
+        transaction: Transaction,
+        owners: Owners,
+        rung: Callable[[list[str]], None],
+        *,
+        name: str,
+        give_up: Callable[[], None] = end_process,
     ) -> None:
         self._transaction, self._owners, self._rung, self._name = transaction, owners, rung, name
+        self.watchdog = Watchdog(give_up)
         self._after = ""
+        self._survived: Sequence[Held] = ()
 
     def work(self) -> int:
         """One batch over many lanes. Returns how many deliveries it dealt with. Raises StorageUnavailable."""
-        held = self._claim()
-        if not held and self._after:  # the end of a sweep: those before it may be due again
-            self._after = ""
+        with self.watchdog.watch():
             held = self._claim()
-        if not held:
-            return 0
-        try:
-            self._settle_all(held)
-        except LostLease:
-            log.warning("lease_lost", worker=self._name)
-        return sum(len(lane.heads) for lane in held)
+            if not held and self._after:  # the end of a sweep: those before it may be due again
+                self._after = ""
+                held = self._claim()
+            if held:
+                self._settle(held)
+            return sum(len(lane.heads) for lane in held)
 
     def run(self, stopping: threading.Event, rung: threading.Event) -> None:
         """Work until told to stop: at once after a wake-up, and every 100 ms anyhow."""
+        threading.Thread(target=self.watchdog.run, args=(stopping,), name="watchdog", daemon=True).start()
         while not stopping.is_set():
             try:
                 if self.work() == 0:
@@ -93,9 +80,27 @@ class Worker:
     def _claim(self) -> list[Held]:
         """The next lanes of the alphabet, so that each comes round however many are due."""
         with self._transaction() as connection:
+            if self._survived:
+                lanes.forgive(connection, self._name, self._survived)
             held = lanes.claim(connection, self._name, after=self._after, lanes=LANES, events=BATCH)
+        self._survived = ()
         self._after = held[-1].lane if len(held) == LANES else ""
         return held
+
+    def _settle(self, held: Sequence[Held]) -> None:
+        """All lanes at once; careful ones after them, each alone."""
+        try:
+            if together := [lane for lane in held if not lane.careful]:
+                self._settle_all(together)
+            for lane in held:
+                if lane.careful:
+                    self._settle_alone(lane)
+        except LostLease:
+            self._survived = held
+            log.warning("lease_lost", worker=self._name)
+        except Exception:
+            self._survived = held
+            raise
 
     def _settle_all(self, held: Sequence[Held]) -> None:
         try:
@@ -108,34 +113,57 @@ class Worker:
             log.warning("batch_failed", reason=retry.reason(error), worker=self._name)
             self._one_by_one(held)
 
+    def _settle_alone(self, lane: Held) -> None:
+        """Of a lane that has brought workers down: count the try before it, so that the next worker knows."""
+        with self._transaction() as connection:
+            tried = lanes.try_alone(connection, self._name, lane)
+        if tried <= TRIES_ALONE:
+            self._settle_all([lane])
+        else:
+            self._park_head(lane)
+
+    def _park_head(self, lane: Held) -> None:
+        """The event that ended every process that tried it."""
+        outcome = Outcome()
+        for event in lane.heads:
+            outcome.aside[event.id] = _parked(event, CRASHED)
+        with self._transaction() as connection:
+            lanes.settle(connection, self._name, [lane])
+            keep(connection, list(outcome.aside), outcome)
+        self._tell(outcome, done=0)
+
     def _together(self, held: Sequence[Held]) -> None:
         stored = [event for lane in held for event in lane.heads]
         with self._transaction() as connection:
             lanes.settle(connection, self._name, held)
-            happened, aside = self._take_effect(connection, stored)
-            lanes.finish(connection, [event.id for event in stored], aside)
-            events.record(connection, happened)
-        self._tell(happened, len(stored) - len(aside), aside)
+            outcome = take_effect(connection, self._owners, stored)
+            keep(connection, [event.id for event in stored], outcome)
+            turns = storms.calm(connection, held, outcome)
+            events.record(connection, outcome.happened)
+        self._tell(outcome, done=len(stored) - len(outcome.aside))
+        storms.tell(turns)
 
     def _one_by_one(self, held: Sequence[Held]) -> None:
-        """The same, each event under a savepoint. An event that must be tried again stops its own lane only."""
-        happened: list[DomainEvent] = []
-        aside: list[Aside] = []
+        """The same, each event under a savepoint. An event that must be tried again stops its own lane only, and
+        one whose rows somebody holds is tried again rather than waited for, with all others behind it."""
+        outcome = Outcome()
         with self._transaction() as connection:
+            connection.execute(IMPATIENT)
             lanes.settle(connection, self._name, held)
-            left = sum(self._one_lane(connection, lane, happened, aside) for lane in held)
-        self._tell(happened, sum(len(lane.heads) for lane in held) - left - len(aside), aside)
+            left = sum(self._one_lane(connection, lane, outcome) for lane in held)
+            turns = storms.calm(connection, held, outcome)
+        self._tell(outcome, done=sum(len(lane.heads) for lane in held) - left - len(outcome.aside))
+        storms.tell(turns)
 
-    def _one_lane(self, connection: Connection, lane: Held, happened: list[DomainEvent], aside: list[Aside]) -> int:
+    def _one_lane(self, connection: Connection, lane: Held, outcome: Outcome) -> int:
         """How many of the heads have to wait for another try."""
         for done, event in enumerate(lane.heads):
             try:
                 with connection.begin_nested():
-                    produced, odd = self._take_effect(connection, [event])
-                    lanes.finish(connection, [event.id], odd)
-                    events.record(connection, produced)
-                happened += produced
-                aside += odd
+                    alone = take_effect(connection, self._owners, [event])
+                    keep(connection, [event.id], alone)
+                    events.record(connection, alone.happened)
+                outcome.add(alone)
             except Exception as failed:
                 if connection.invalidated:
                     raise
@@ -144,50 +172,30 @@ class Worker:
                     left = len(lane.heads) - done
                     lanes.postpone(connection, self._name, event, delay, left=left)
                     return left
-                parked = Aside(id=event.id, lane=event.lane, state="parked", reason=retry.reason(failed))
-                lanes.finish(connection, [event.id], [parked])
-                aside.append(parked)
+                outcome.aside[event.id] = _parked(event, retry.reason(failed))
+                lanes.finish(connection, [event.id])
+                aside.put(connection, [outcome.aside[event.id]])
         return 0
 
-    def _take_effect(self, connection: Connection, stored: Sequence[Stored]) -> tuple[list[DomainEvent], list[Aside]]:
-        by_owner, aside = self._share(connection, stored)
-        happened = []
-        for owner, incoming in by_owner.items():
-            state = owner.load(connection, owner.keys(incoming))
-            happened += owner.apply(connection, owner.fold(state, incoming))
-        return happened, aside
-
-    def _share(self, connection: Connection, stored: Sequence[Stored]) -> tuple[Mapping[Owner, list[Any]], list[Aside]]:
-        """Provider events by their owner, in order; deliveries that are of no use to anybody."""
-        known = self._owners.resolve(connection, {event.lane for event in stored})
-        by_owner: dict[Owner, list[Any]] = defaultdict(list)
-        aside = []
-        for event in stored:
-            if event.lane not in known:
-                aside.append(Aside(id=event.id, lane=event.lane, state="quarantined", reason="unknown_instance"))
-                continue
-            try:
-                for incoming in self._owners.translate(event, known[event.lane]):
-                    if owner := self._owners.by_kind.get(type(incoming)):
-                        by_owner[owner].append(incoming)
-            except Malformed as error:
-                aside.append(Aside(id=event.id, lane=event.lane, state="quarantined", reason=error.code.lower()))
-        return by_owner, aside
-
-    def _tell(self, happened: Sequence[DomainEvent], done: int, aside: Sequence[Aside]) -> None:
+    def _tell(self, outcome: Outcome, *, done: int) -> None:
+        """What is said once it is committed. One that waits is nothing that anybody has to look at."""
         EVENTS.labels("done").inc(done)
-        for state, group in itertools.groupby(sorted(aside, key=lambda a: a.state), key=lambda a: a.state):
+        by_state = sorted(outcome.aside.values(), key=lambda event: event.state)
+        for state, group in itertools.groupby(by_state, key=lambda event: event.state):
             EVENTS.labels(state).inc(len(list(group)))
-        for event in aside:
-            log.warning("delivery_set_aside", id=event.id, instance=event.lane, state=event.state, reason=event.reason)
-        if happened:
-            self._rung(sorted({str(event.user_id) for event in happened}))
+        for event in by_state:
+            if event.fingerprint:
+                DRIFT.labels(event.event if event.event in self._owners.known_events else "other").inc()
+            if event.state != "waiting":
+                log.warning(
+                    "delivery_set_aside", id=event.id, instance=event.lane, state=event.state, reason=event.reason
+                )
+        if outcome.happened:
+            self._rung(sorted({str(event.user_id) for event in outcome.happened}))
 
 
-class LostRace(AppError):
-    """Somebody else wrote the same thing at the same moment; the next try sees it."""
-
-    code, retryable = "LOST_RACE", True
+def _parked(event: Stored, reason: str) -> Aside:
+    return Aside(id=event.id, lane=event.lane, event=event.event, state="parked", reason=reason)
 
 
 def _judged(error: Exception) -> Exception:

@@ -94,11 +94,35 @@ function addMessage(message) {
   time.textContent = new Date(message.at).toLocaleString(document.documentElement.lang, { timeStyle: "short", dateStyle: "short" });
   const text = document.createElement("p");
   text.textContent = message.text;
-  item.append(from, time, text);
+  const reactions = document.createElement("span");
+  reactions.className = "reactions";
+  item.append(from, time, text, reactions);
   item.dataset.at = message.at;
+  item.toggleAttribute("data-deleted", Boolean(message.deleted));
+  for (const { author, emoji } of message.reactions || []) react(item, author, emoji);
   const below = [...at("messages").children].find((other) => other.dataset.at <= message.at);
   at("messages").insertBefore(item, below || null);
   at("no-messages").hidden = true;
+}
+
+// One emoji a person; "" takes it back.
+function react(item, author, emoji) {
+  const place = item.querySelector(".reactions");
+  place.querySelector(`[data-author="${CSS.escape(author)}"]`)?.remove();
+  if (!emoji) return;
+  const mark = document.createElement("span");
+  mark.dataset.author = author;
+  mark.textContent = emoji;
+  place.append(mark);
+}
+
+// What came of a message later; a deleted one keeps its text, struck out.
+function changeMessage({ messageId, change, text, author, emoji }) {
+  const item = document.querySelector(`[data-message="${CSS.escape(messageId)}"]`);
+  if (!item) return;
+  if (change === "edited") item.querySelector("p").textContent = text;
+  if (change === "deleted") item.toggleAttribute("data-deleted", true);
+  if (change === "reaction") react(item, author, emoji);
 }
 
 async function loadMessages() {
@@ -123,6 +147,7 @@ async function loadQueue() {
 
 live((frame) => {
   if (frame.type === "message") addMessage(frame.data);
+  else if (frame.type === "message_changed") changeMessage(frame.data);
   else if (reduce[frame.type]) change({ ...reduce[frame.type](frame.data), heard: state.heard + 1 });
   if (frame.type === "snapshot") loadMessages().catch(() => {});  // it comes again with the next snapshot
 }, (isLive) => change({ live: isLive }));

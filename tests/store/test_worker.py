@@ -16,14 +16,15 @@ from sqlalchemy import Connection, Engine, event, text
 
 from core.db import Transaction, make_engine, transactions
 from core.errors import Malformed, NotNow, StorageUnavailable, Unavailable
-from core.events import DomainEvent
+from core.events import DomainEvent, Effects
 from tests.factories import body_of, connection_update, make_instance, text_message
 from webhooks import lanes
 from webhooks.inbox import Delivery, Inbox
 from webhooks.lanes import Held, LostLease, Stored
+from webhooks.owners import Owners
 from webhooks.retry import TRIES
 from webhooks.stats import prune, prune_aside, queue_stats
-from webhooks.worker import Owners, Worker
+from webhooks.worker import Worker
 
 SECRET = "texto-secreto-de-uma-pessoa"
 
@@ -32,6 +33,12 @@ SECRET = "texto-secreto-de-uma-pessoa"
 class Said:
     user_id: UUID
     text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    events: Sequence[Said] = ()
+    issues: Sequence[str] = ()
 
 
 @dataclass
@@ -60,15 +67,17 @@ class Diary:
                 raise self.poison[said.text]
         return list(incoming)
 
-    def apply(self, connection: Connection, changes: list[Said]) -> list[DomainEvent]:
+    def apply(self, connection: Connection, changes: list[Said]) -> Effects:
         for said in changes:
             if said.text in self.broken_sql:
                 connection.execute(text(self.broken_sql[said.text]))
         odd = {said.text: "\0" for said in changes if said.text in self.unrecordable}
-        return [
-            DomainEvent(user_id=said.user_id, type="said", data={"text": odd.get(said.text, said.text)})
-            for said in changes
-        ]
+        return Effects(
+            events=[
+                DomainEvent(user_id=said.user_id, type="said", data={"text": odd.get(said.text, said.text)})
+                for said in changes
+            ]
+        )
 
 
 def resolve(connection: Connection, names: Collection[str]) -> dict[str, UUID]:
@@ -76,11 +85,11 @@ def resolve(connection: Connection, names: Collection[str]) -> dict[str, UUID]:
     return {row.instance_name: row.user_id for row in connection.execute(query, {"names": list(names)})}
 
 
-def translate(stored: Stored, user_id: UUID) -> list[Said]:
+def translate(stored: Stored, user_id: UUID) -> Reading:
     document = json.loads(stored.body)
     if document["data"] == "nonsense":
         raise Malformed(SECRET, code="NONSENSE")
-    return [Said(user_id=user_id, text=document["data"])] if document["event"] == "said" else []
+    return Reading(events=[Said(user_id=user_id, text=document["data"])] if document["event"] == "said" else [])
 
 
 @pytest.fixture

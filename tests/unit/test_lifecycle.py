@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import permutations
 from uuid import uuid4
 
 import pytest
@@ -316,3 +317,22 @@ def test_a_code_is_on_the_screen_only_with_its_expiry(reports):
     standing = after(*reports)
     assert (standing.pairing is None) == (standing.pairing_expires_at is None)
     assert (standing.status is Status.QR_PENDING) == (standing.pairing is not None)
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_a_logout_that_comes_as_three_reports_keeps_its_reason_in_any_order(order):
+    reports = [closed(2, reason=401), closed(3, reason=200), closed(4, reason=None)]
+    standing = after(opened(1), *(reports[place] for place in order))
+    assert (standing.status, standing.reason, standing.reason_at) == (Status.DISCONNECTED, 401, at(2))
+
+
+@pytest.mark.parametrize("sign", [connecting(3), opened(3)])
+def test_a_newer_sign_of_life_ends_the_reason_whichever_comes_first(sign):
+    assert after(closed(2), sign).reason is None
+    assert after(sign, closed(2)).reason is None
+    assert after(sign, closed(2), closed(4, reason=440)).reason == 440
+
+
+def test_of_two_reasons_the_newer_one_counts():
+    assert after(closed(3, reason=440), closed(2, reason=401)).reason == 440
+    assert after(closed(2, reason=401), closed(3, reason=440)).reason == 440

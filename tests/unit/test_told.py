@@ -6,8 +6,9 @@ from uuid import uuid4
 
 import pytest
 
-from conversations.apply import told
-from conversations.fold import Known, fold
+from conversations import told
+from conversations.changes import Known, Rules
+from conversations.fold import fold
 from manager.lifecycle import InstanceRecord, Standing, Status
 from manager.providers.port import MessageReported
 
@@ -28,9 +29,10 @@ def data_of(**report: Any) -> Any:
     facts: dict[str, Any] = {"delivery_id": 1, "instance": "user_x", "reported_at": None, "received_at": HEARD}
     said = {"message_id": "A1", "chat": ANA, "author": ANA, "from_me": False, "text": "Oi", "kind": "text"}
     said |= {"status": "delivered", "push_name": "Ana", "sent_at": HEARD}
-    changes = fold(Known(instances={"user_x": record}, contacts={}), [MessageReported(**facts | said | report)])
+    known = Known(instances={"user_x": record}, owners={"user_x": frozenset()})
+    changes = fold(known, [MessageReported(**facts | said | report)], Rules())
     (message,) = changes.messages.values()
-    return told(message).data
+    return told.message(message, None).data
 
 
 def test_a_message_is_told_with_what_the_page_shows() -> None:

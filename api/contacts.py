@@ -1,0 +1,70 @@
+"""Contacts: of the caller's organization, or their own where there is none."""
+
+from flask import Blueprint, jsonify, request
+from flask.typing import ResponseReturnValue
+
+from api import shapes
+from api.paging import Cursors, limit_of, text_of
+from conversations.service import Conversations, Whose
+from core.access import Principal
+from core.clock import Clock
+from core.errors import Malformed, NotFound
+from core.web import Guard, json_body
+
+SHORTEST, LONGEST = 8, 15  # digits; E.164 ends at 15
+LONGEST_NAME = 200
+
+
+def make_blueprint(conversations: Conversations, guard: Guard, cursors: Cursors, clock: Clock) -> Blueprint:
+    blueprint = Blueprint("contacts", __name__)
+
+    def listed(whose: Whose) -> ResponseReturnValue:
+        after = cursors.contact(request.args.get("cursor"))
+        words, limit = text_of(request.args, "q"), limit_of(request.args)
+        page = conversations.find_contacts(whose, words=words, limit=limit, after=after)
+        return jsonify(shapes.page([shapes.contact(row) for row in page.items], cursors.write(page.last)))
+
+    @blueprint.get("/api/contacts")
+    def contacts() -> ResponseReturnValue:
+        return listed(_whose(guard.user(), request.args.get("organization_id")))
+
+    @blueprint.post("/api/contacts")
+    def keep() -> ResponseReturnValue:
+        """Without a phone number it lists, as the seed's check does (X38); with one it writes the contact down."""
+        caller, asked = guard.user(), json_body()
+        whose = _whose(caller, asked.get("organization_id"))
+        if "phone_number" not in asked:
+            return listed(whose)
+        phone, name = _phone(asked["phone_number"]), _name(asked.get("name"))
+        row = conversations.keep_contact(whose, phone=phone, name=name, at=clock.now())
+        return jsonify({"success": True, "contact": shapes.contact(row)})
+
+    return blueprint
+
+
+def _whose(caller: Principal, organization: object) -> Whose:
+    """Whose contacts are meant. Somebody else's organization is not found, but by an administrator."""
+    if organization in (None, "", caller.organization_id):
+        return caller.organization_id, caller.user_id
+    if caller.is_admin and isinstance(organization, str):
+        return organization, None
+    raise NotFound("There is no such organization", code="ORGANIZATION_NOT_FOUND")
+
+
+def _phone(value: object) -> str:
+    """Digits of a number written by a person or as a JID; never corrected. Raises Malformed."""
+    written = value.partition("@")[0].partition(":")[0] if isinstance(value, str) else ""
+    digits = "".join(character for character in written if character.isascii() and character.isdigit())
+    strange = set(written) - set("0123456789 +-().")
+    if strange or not SHORTEST <= len(digits) <= LONGEST:
+        raise Malformed(f"phone_number must have {SHORTEST} to {LONGEST} digits")
+    return digits
+
+
+def _name(value: object) -> str | None:
+    if value is None:
+        return None
+    name = value.replace("\0", "").strip() if isinstance(value, str) else ""
+    if not 0 < len(name) <= LONGEST_NAME:
+        raise Malformed(f"name must be a text of 1 to {LONGEST_NAME} characters")
+    return name
