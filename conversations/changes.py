@@ -28,9 +28,12 @@ class Rules:
 
 @dataclass(frozen=True, kw_only=True)
 class KnownAlias:
+    """`names`: how many its contact has."""
+
     contact: UUID
     pinned: bool
     first_seen_at: datetime | None
+    names: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +142,7 @@ class Changes:
     contacts: dict[UUID, ContactSeen] = field(default_factory=dict)
     aliases: dict[Alias, AliasSeen] = field(default_factory=dict)
     renumbered: set[UUID] = field(default_factory=set)
+    held: dict[Alias, UUID] = field(default_factory=dict)
     conversations: dict[UUID, ConversationSeen] = field(default_factory=dict)
     messages: dict[UUID, MessageSeen] = field(default_factory=dict)
     marks: dict[UUID, Mark] = field(default_factory=dict)

@@ -49,13 +49,17 @@ def fold(known: Known, reports: Sequence[ChatReport], rules: Rules) -> Changes:
     return draft.changes
 
 
-def others(report: ChatReport, names: Sequence[str], owners: frozenset[str]) -> tuple[str, ...]:
+def others(
+    report: ChatReport, names: Sequence[str], owners: frozenset[str], instance: InstanceRecord
+) -> tuple[str, ...]:
     """These names without our own; none where they are ours: the owner's phones and the connected account.
 
     A gateway may name the connected account as somebody's second name: that must not make them one.
     """
     ours = owners | {report.own} if report.own else owners
-    mine = getattr(report, "from_me", False) and any(name in ours for name in names)
+    connected = {report.own, f"{instance.standing.phone}{PHONE}"}
+    telling = ours if getattr(report, "from_me", False) else ours - connected
+    mine = any(name in telling for name in names)
     if not is_person(names) or names[0] in ours or mine:
         return ()
     return tuple(name for name in names if name not in ours and is_person([name]))
@@ -70,22 +74,22 @@ def said_at(report: ChatReport) -> datetime:
     return report.received_at
 
 
-def sightings(known: Known, reports: Sequence[ChatReport]) -> list[Sighting]:
+def sightings(known: Known, reports: Sequence[ChatReport], rules: Rules) -> list[Sighting]:
     """The names of other people in these reports, each person's together."""
     found = []
     for report in reports:
+        if isinstance(report, MessageReported) and report.chat[0] == STATUS_BROADCAST and not rules.status_broadcasts:
+            continue
         instance, owners = known.instances[report.instance], known.owners[report.instance]
         for people in report.people:
-            if names := others(report, people, owners):
+            if names := others(report, people, owners, instance):
                 found.append(Sighting(scope=instance.scope, names=names, at=said_at(report)))
     return found
 
 
 def own_name(report: MessageReported) -> str | None:
-    """What a message's author calls themselves; None for what we sent, and digits are no name."""
-    name = report.push_name
-    is_name = name and not report.from_me and not name.replace(" ", "").lstrip("+").isdigit()
-    return name if is_name else None
+    """What a message's author calls themselves; None for what we sent."""
+    return None if report.from_me else report.push_name or None
 
 
 class Draft:
@@ -93,9 +97,14 @@ class Draft:
 
     def __init__(self, known: Known, reports: Sequence[ChatReport], rules: Rules) -> None:
         self._known, self._rules = known, rules
-        self._people = resolve(known.aliases, sightings(known, reports))
+        self._people = resolve(known.aliases, sightings(known, reports, rules))
         self._moved = {merge.loser: merge.survivor for merge in self._people.merges}
-        self.changes = Changes(merges=self._people.merges, aliases=self._people.aliases, renumbered=self._renumbered())
+        self.changes = Changes(
+            merges=self._people.merges,
+            aliases=self._people.aliases,
+            renumbered=self._renumbered(),
+            held={alias: self._people.contact_of[alias] for alias in known.aliases},
+        )
         self._conversations = self._known_conversations()
 
     def message(self, report: MessageReported) -> None:
@@ -171,7 +180,7 @@ class Draft:
         return self._known.instances[report.instance]
 
     def _others(self, report: ChatReport, names: Sequence[str]) -> tuple[str, ...]:
-        return others(report, names, self._known.owners[report.instance])
+        return others(report, names, self._known.owners[report.instance], self._instance(report))
 
     def _contact(self, report: ChatReport, names: Sequence[str], name: str | None = None) -> UUID | None:
         """Who these names are; None without names."""
@@ -210,7 +219,8 @@ class Draft:
     def _known_conversations(self) -> dict[tuple[UUID, UUID], UUID]:
         """As they will be after the merges: a survivor keeps its own, else takes over the loser's."""
         kept = dict(self._known.conversations)
-        for (instance, contact), conversation in self._known.conversations.items():
+        theirs = sorted(self._known.conversations.items(), key=lambda known: known[0][1])  # as merging.merge goes
+        for (instance, contact), conversation in theirs:
             if survivor := self._moved.get(contact):
                 kept.setdefault((instance, survivor), conversation)
         return kept

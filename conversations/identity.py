@@ -14,6 +14,7 @@ from conversations.changes import Alias, AliasSeen, KnownAlias, Merge
 
 SPACE = UUID("7a656c61-646f-5265-a000-000000000001")
 PHONE = "@s.whatsapp.net"
+MOST_NAMES = 20  # no person has more: a gateway that calls everybody by one name must not make everybody one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,9 +90,11 @@ class _Union:
     def __init__(self, known: Mapping[Alias, KnownAlias]) -> None:
         self._parent: dict[Alias, Alias] = {}
         self._pinned: dict[Alias, UUID] = {}
+        self._names: dict[Alias, int] = {}
         heads: dict[UUID, Alias] = {}
         for alias, facts in known.items():
             head = self._parent[alias] = heads.setdefault(facts.contact, alias)
+            self._names[head] = facts.names
             if facts.pinned:
                 self._pinned[head] = facts.contact
 
@@ -100,7 +103,10 @@ class _Union:
         pinned, others = self._pinned.get(one), self._pinned.get(other)
         if one == other or (pinned and others and pinned != others):
             return
-        self._parent[other] = one
+        names = self._names.get(one, 1) + self._names.get(other, 1)
+        if names > MOST_NAMES:
+            return
+        self._parent[other], self._names[one] = one, names
         if others:
             self._pinned[one] = others
 

@@ -1,8 +1,9 @@
 """How two reports of one thing become one: always the same, whichever comes first. Pure."""
 
+import json
 from dataclasses import replace
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from conversations.changes import ContactSeen, ConversationSeen, Mark, MessageSeen, ReactionSeen
 
@@ -18,7 +19,7 @@ def further(one: str | None, other: str | None) -> str | None:
 
 def message(one: MessageSeen, other: MessageSeen) -> MessageSeen:
     """A message that came twice: what we understand before what we do not, the earlier before the later."""
-    best = min(one, other, key=lambda seen: (seen.report.kind == UNSUPPORTED, seen.sent_at, seen.report.delivery_id))
+    best = min(one, other, key=_merit)
     return replace(
         best,
         sent_at=min(one.sent_at, other.sent_at),
@@ -26,6 +27,12 @@ def message(one: MessageSeen, other: MessageSeen) -> MessageSeen:
         history=one.history and other.history,
         books=one.books or other.books,
     )
+
+
+def _merit(seen: MessageSeen) -> tuple[bool, datetime, int]:
+    """Of what the report itself says: a joined row's `sent_at` may be another report's."""
+    report = seen.report
+    return (report.kind == UNSUPPORTED, report.sent_at or report.received_at, report.delivery_id)
 
 
 def mark(one: Mark, other: Mark) -> Mark:
@@ -64,7 +71,12 @@ def conversation(one: ConversationSeen, other: ConversationSeen) -> Conversation
 
 
 def _newest(one: tuple[datetime, T] | None, other: tuple[datetime, T] | None) -> tuple[datetime, T] | None:
-    return max(one, other, key=lambda said: (said[0], repr(said[1]))) if one and other else one or other
+    return max(one, other, key=_lateness) if one and other else one or other
+
+
+def _lateness(said: tuple[datetime, Any]) -> tuple[datetime, str]:
+    """As the database compares them: texts by their code points, votes as JSON."""
+    return (said[0], said[1] if isinstance(said[1], str) else json.dumps(said[1], sort_keys=True))
 
 
 def _earliest(one: datetime | None, other: datetime | None) -> datetime | None:

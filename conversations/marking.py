@@ -58,7 +58,7 @@ WITH wanted AS (
     INSERT INTO reactions AS kept (message_id, author, emoji, at)
     SELECT wanted.* FROM wanted JOIN messages ON messages.id = message_id
     ON CONFLICT (message_id, author) DO UPDATE SET emoji = excluded.emoji, at = excluded.at
-    WHERE (excluded.at, excluded.emoji) > (kept.at, kept.emoji)
+    WHERE (excluded.at, excluded.emoji COLLATE "C") > (kept.at, kept.emoji)
     RETURNING message_id, author
 )
 SELECT wanted.message_id, wanted.author, messages.conversation_id, kept.author IS NOT NULL AS is_new

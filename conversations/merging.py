@@ -14,6 +14,7 @@ import structlog
 from sqlalchemy import Connection, text
 
 from conversations.changes import Merge
+from conversations.identity import MOST_NAMES
 from conversations.people import RENUMBER
 from core import audit
 from core.audit import AuditEntry
@@ -22,11 +23,11 @@ from core.errors import Conflict, LostRace
 
 log = structlog.get_logger()
 MERGED, SPLIT = "contact.merged", "contact.split"
-MOST_NAMES = 20  # no person has more: a gateway that calls everybody by one name must not make everybody one
 LOCK = text("SELECT * FROM contacts WHERE id IN (:survivor, :loser) ORDER BY id FOR UPDATE")
 COUNT = text("SELECT count(*) FROM contact_aliases WHERE contact_id IN (:survivor, :loser)")
 NAMES = text("SELECT jid FROM contact_aliases WHERE contact_id = :loser ORDER BY jid")
 CHATS = text("SELECT instance_id FROM conversations WHERE contact_id = :loser ORDER BY instance_id")
+UNDONE = text("SELECT id FROM audit WHERE action = :split AND CAST(details ->> 'undone' AS bigint) = :entry")
 BOOKINGS = text("SELECT id, status FROM bookings WHERE contact_id = :loser ORDER BY id")
 # Of what there may be only one, the survivor's stays.
 MERGE = (
@@ -48,7 +49,7 @@ MERGE = (
     """INSERT INTO reactions AS kept (message_id, author, emoji, at)
        SELECT message_id, CAST(:survivor AS text), emoji, at FROM reactions WHERE author = CAST(:loser AS text)
        ON CONFLICT (message_id, author) DO UPDATE SET emoji = excluded.emoji, at = excluded.at
-       WHERE (excluded.at, excluded.emoji) > (kept.at, kept.emoji)""",
+       WHERE (excluded.at, excluded.emoji COLLATE "C") > (kept.at, kept.emoji)""",
     "DELETE FROM reactions WHERE author = CAST(:loser AS text)",
     """UPDATE contacts AS kept SET name = lost.name, named_at = lost.named_at FROM contacts AS lost
        WHERE kept.id = :survivor AND lost.id = :loser
@@ -64,13 +65,16 @@ SPLIT_UP = (
        SELECT :loser, scope, organization_id, user_id, :name, CAST(:named_at AS timestamptz), true, created_at
        FROM contacts WHERE id = :survivor""",
     """UPDATE contacts SET pinned = true, updated_at = now(), phone_number = NULL,
-           name = CASE WHEN name = :name THEN :survivor_name ELSE name END WHERE id = :survivor""",
+           name = CASE WHEN name = :name THEN :survivor_name ELSE name END,
+           named_at = CASE WHEN name = :name THEN CAST(:survivor_named_at AS timestamptz) ELSE named_at END
+       WHERE id = :survivor""",
     """UPDATE contact_aliases SET contact_id = :loser
        WHERE contact_id = :survivor AND jid = ANY(CAST(:names AS text[]))""",
     """INSERT INTO conversations (instance_id, contact_id)
        SELECT id, :loser FROM whatsapp_instances WHERE id = ANY(CAST(:chats AS uuid[]))
-          OR id IN (SELECT instance_id FROM messages
-                    WHERE contact_id = :survivor AND jid = ANY(CAST(:names AS text[])))""",
+          OR id IN (SELECT messages.instance_id
+                    FROM messages JOIN conversations AS theirs ON theirs.id = conversation_id
+                    WHERE theirs.contact_id = :survivor AND jid = ANY(CAST(:names AS text[])))""",
     """UPDATE messages SET conversation_id = lost.id
        FROM conversations AS theirs JOIN conversations AS lost USING (instance_id)
        WHERE theirs.contact_id = :survivor AND lost.contact_id = :loser AND conversation_id = theirs.id
@@ -79,6 +83,8 @@ SPLIT_UP = (
     """UPDATE conversations SET last_message_at = (
            SELECT max(sent_at) FROM messages WHERE messages.conversation_id = conversations.id)
        WHERE contact_id IN (:survivor, :loser)""",
+    """DELETE FROM conversations WHERE contact_id = :survivor AND instance_id = ANY(CAST(:chats AS uuid[]))
+       AND last_message_at IS NULL""",
     """UPDATE bookings SET contact_id = :loser, updated_at = now(),
            status = CASE WHEN bookings.status = 'cancelled' THEN kept.status ELSE bookings.status END
        FROM jsonb_to_recordset(CAST(:bookings AS jsonb)) AS kept (id uuid, status text)
@@ -95,7 +101,7 @@ def merge(connection: Connection, merges: Sequence[Merge]) -> None:
             raise LostRace("One of two contacts that are the same has just been merged")
         if connection.execute(COUNT, both).scalar_one() > MOST_NAMES:
             log.warning("contact_merge_refused", survivor=str(one.survivor), loser=str(one.loser))
-            continue
+            raise LostRace("One of two contacts has just got too many names to be one with the other")
         details = _details(connection, one, rows)
         for statement in MERGE:
             connection.execute(text(statement), both)
@@ -114,7 +120,8 @@ def split(connection: Connection, entry_id: int, actor: str) -> UUID:
         raise Conflict("This audit entry is no merge of contacts", code="NOT_A_MERGE")
     both = {"survivor": UUID(entry.subject), "loser": UUID(entry.details["loser"])}
     found = [row.id for row in connection.execute(LOCK, both)]
-    if found != [both["survivor"]]:
+    undone = connection.execute(UNDONE, {"split": SPLIT, "entry": entry_id}).first()
+    if undone or found != [both["survivor"]]:
         raise Conflict("These contacts are not as the merge left them", code="ALREADY_UNDONE")
     for statement in SPLIT_UP:
         connection.execute(text(statement), {**both, **_undo(entry)})
@@ -132,6 +139,7 @@ def _details(connection: Connection, one: Merge, rows: dict[UUID, dict[str, Any]
         "name": lost["name"],
         "named_at": lost["named_at"],
         "survivor_name": rows[one.survivor]["name"],
+        "survivor_named_at": rows[one.survivor]["named_at"],
         "names": list(connection.execute(NAMES, both).scalars()),
         "chats": list(connection.execute(CHATS, both).scalars()),
         "bookings": [dict(row) for row in connection.execute(BOOKINGS, both).mappings()],
@@ -144,6 +152,7 @@ def _undo(entry: AuditEntry) -> dict[str, object]:
         "name": details["name"],
         "named_at": details["named_at"],
         "survivor_name": details["survivor_name"],
+        "survivor_named_at": details["survivor_named_at"],
         "names": array(details["names"]),
         "chats": array(details["chats"]),
         "bookings": json.dumps(details["bookings"]),

@@ -65,6 +65,8 @@ WITH new AS (
                        THEN excluded.content ELSE kept.content END,
         details = CASE WHEN :anew OR kept.kind = 'unsupported' THEN excluded.details ELSE kept.details END,
         original = CASE WHEN :anew AND kept.edited_at IS NOT NULL THEN coalesce(excluded.original, kept.original)
+                        WHEN kept.kind = 'unsupported' AND kept.edited_at IS NOT NULL AND excluded.kind <> 'unsupported'
+                        THEN coalesce(excluded.original, jsonb_build_object('conversation', excluded.content))
                         WHEN :anew OR kept.kind = 'unsupported' THEN excluded.original ELSE kept.original END,
         quoted_message_id = CASE WHEN :anew OR kept.kind = 'unsupported'
                                  THEN excluded.quoted_message_id ELSE kept.quoted_message_id END

@@ -34,7 +34,7 @@ class ConversationOwner:
             for report in keys
             for instance in (instances[report.instance],)
             for names in report.people
-            for name in fold.others(report, names, owners[report.instance])
+            for name in fold.others(report, names, owners[report.instance], instance)
         }
         if not wanted:
             return known

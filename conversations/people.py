@@ -14,6 +14,7 @@ from core.errors import LostRace
 BY_HAND = datetime(9999, 1, 1, tzinfo=UTC)  # no message is newer: a name that a person gave stays
 FIND = text("""
 SELECT wanted.scope, wanted.jid, alias.contact_id, alias.first_seen_at, contacts.pinned,
+       (SELECT count(*) FROM contact_aliases AS theirs WHERE theirs.contact_id = alias.contact_id) AS names,
        wanted.instance, conversations.id AS conversation
 FROM unnest(CAST(:scopes AS text[]), CAST(:jids AS text[]), CAST(:instances AS uuid[])) AS wanted (scope, jid, instance)
 JOIN contact_aliases AS alias ON alias.scope = wanted.scope AND alias.jid = wanted.jid
@@ -43,9 +44,14 @@ UPDATE contacts SET phone_number = newest.phone, updated_at = now()
 FROM (
     SELECT DISTINCT ON (contact_id) contact_id, split_part(jid, '@', 1) AS phone
     FROM contact_aliases WHERE contact_id = ANY(CAST(:contacts AS uuid[])) AND jid LIKE '%@s.whatsapp.net'
-    ORDER BY contact_id, first_seen_at DESC NULLS LAST, jid DESC
+    ORDER BY contact_id, first_seen_at DESC NULLS LAST, jid COLLATE "C" DESC
 ) AS newest
 WHERE contacts.id = newest.contact_id AND contacts.phone_number IS DISTINCT FROM newest.phone
+""")
+
+HELD = text("""
+SELECT scope, jid, contact_id FROM contact_aliases
+JOIN unnest(CAST(:scopes AS text[]), CAST(:jids AS text[])) AS held (scope, jid) USING (scope, jid)
 """)
 
 
@@ -61,7 +67,7 @@ def find(
     }
     aliases, conversations = {}, {}
     for row in connection.execute(FIND, columns):
-        known = KnownAlias(contact=row.contact_id, pinned=row.pinned, first_seen_at=row.first_seen_at)
+        known = KnownAlias(contact=row.contact_id, pinned=row.pinned, first_seen_at=row.first_seen_at, names=row.names)
         aliases[row.scope, row.jid] = known
         if row.conversation:
             conversations[row.instance, row.contact_id] = row.conversation
@@ -72,8 +78,21 @@ def keep(connection: Connection, changes: Changes) -> None:
     """Write contacts and their names. Raises LostRace where one of the names has become another contact's."""
     _contacts(connection, changes)
     _aliases(connection, changes)
+    _check(connection, changes)
     if changes.renumbered:
         connection.execute(RENUMBER, {"contacts": array(sorted(changes.renumbered))})
+
+
+def _check(connection: Connection, changes: Changes) -> None:
+    """Are these people still who they were when we read it? Their rows are locked by now: nobody merges or parts
+    them before we are done."""
+    held = {alias: contact for alias, contact in changes.held.items() if contact in changes.contacts}
+    if not held:
+        return
+    columns = {"scopes": array(scope for scope, _ in held), "jids": array(jid for _, jid in held)}
+    now = {(row.scope, row.jid): row.contact_id for row in connection.execute(HELD, columns)}
+    if now != held:
+        raise LostRace("Somebody else has just merged or parted these contacts")
 
 
 def _contacts(connection: Connection, changes: Changes) -> None:

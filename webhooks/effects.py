@@ -42,7 +42,8 @@ def take_effect(connection: Connection, owners: Owners, stored: Sequence[Stored]
     """Do what the deliveries say. They may still be in the inbox afterwards: `keep` takes them out."""
     by_owner, outcome = _share(connection, owners, stored)
     by_id = {event.id: event for event in stored}
-    for owner, incoming in by_owner.items():
+    for owner in (one for one in dict.fromkeys(owners.by_kind.values()) if one in by_owner):
+        incoming = by_owner[owner]
         state = owner.load(connection, owner.keys(incoming))
         _add(outcome, owner.apply(connection, owner.fold(state, incoming)), by_id)
     return outcome

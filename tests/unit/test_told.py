@@ -52,7 +52,7 @@ def test_a_message_is_told_with_what_the_page_shows() -> None:
 
 @pytest.mark.parametrize(
     "report",
-    [{"push_name": None}, {"push_name": "+55 11 99999"}, {"from_me": True, "author": (), "push_name": "Empresa"}],
+    [{"push_name": None}, {"from_me": True, "author": (), "push_name": "Empresa"}],
 )
 def test_a_name_that_nobody_gave_is_null(report: dict[str, Any]) -> None:
     assert data_of(**report)["contactName"] is None

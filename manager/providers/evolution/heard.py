@@ -11,7 +11,7 @@ from typing import Any
 
 from core.errors import Malformed
 from manager.providers.evolution.jids import STATUS, is_personal, is_unheard, jid, persons
-from manager.providers.evolution.values import LONGEST_NAME, clean, identifier, mapping, moment
+from manager.providers.evolution.values import LONGEST_NAME, called, identifier, mapping, moment
 from manager.providers.port import ProviderEvent
 
 AHEAD = timedelta(hours=26)  # the two farthest zones are 26 h apart: a clock further ahead of ours is wrong
@@ -62,17 +62,18 @@ class Heard:
         return found
 
     def time(self, value: object) -> datetime | None:
-        """A time that has to be there."""
+        """A time that has to be there; one from the future would stand above all that follows."""
         found = moment(value)
-        if found is None:
+        if found is None or found > self.facts["received_at"] + AHEAD:
             self.odd("bad_timestamp")
+            return None
         return found
 
     def push_name(self, value: object) -> str | None:
-        """What people call themselves: 200 characters at most, None where they do not say."""
+        """What people call themselves; None where they do not say, or say a number."""
         if not isinstance(value, str | None) or len(value or "") > LONGEST_NAME:
             self.odd("bad_push_name")
-        return clean(value)[:LONGEST_NAME] or None if isinstance(value, str) else None
+        return called(value)
 
     def message_id(self, value: object) -> str:
         """A message's id; "" where there is none."""
