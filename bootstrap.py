@@ -31,9 +31,12 @@ from core.dburl import libpq_url
 from core.postgres import EmbeddedPostgres
 from core.settings import Settings
 from core.wake import Bell, Listener
+from manager import keys as manager_keys
 from manager import store
-from manager.keys import KeyCabinet
+from manager.hooks import Hooks, Removals
+from manager.keys import Holder, KeyCabinet
 from manager.leases import Leases
+from manager.lifecycle import Lifetimes
 from manager.owner import InstanceOwner
 from manager.pictures import with_picture
 from manager.providers.evolution.client import EvolutionClient
@@ -54,6 +57,7 @@ from manager.providers.port import (
     VotesReported,
 )
 from manager.service import WhatsAppManager
+from manager.upstream import Upstream
 from monitor.housekeeping import tidy
 from monitor.schedule import Schedule
 from notify.hub import Hub
@@ -70,6 +74,7 @@ if TYPE_CHECKING:
     from flask_wtf.csrf import CSRFProtect
 
     from core.web import Guard
+    from manager.adoption import Adoption
 
 EVENTS_CAME, FEED_GREW = "zelador_events", "zelador_feed"
 ABOUT_CHATS = (
@@ -83,7 +88,7 @@ ABOUT_CHATS = (
     ChatReported,
 )
 INBOX_POOL = 2
-TIDY_EVERY = timedelta(minutes=5)
+TIDY_EVERY, UPKEEP_EVERY = timedelta(minutes=5), timedelta(minutes=1)
 KNOWLEDGE = (
     "whatsapp_instances",
     "contacts",
@@ -106,6 +111,7 @@ class System:
     transaction: Transaction
     vault: Vault
     access: Access
+    upstream: Upstream | None
     manager: WhatsAppManager
     breaker: Breaker
     gate: Gate
@@ -114,6 +120,7 @@ class System:
     repair: Repair
     hub: Hub
     bell: Bell
+    hooks: Hooks | None
     schedule: Schedule
     listeners: Mapping[str, Listener]
     came: threading.Event
@@ -129,6 +136,15 @@ class System:
             self.hub.start()
         if "monitor" in roles:
             self.schedule.start()
+
+    @property
+    def gateway(self) -> Provider | None:
+        return self.upstream.provider if self.upstream else None
+
+    def queue_stats(self) -> dict[str, Any]:
+        """How the inbox stands (webhooks.stats.QueueStats)."""
+        with self.transaction() as connection:
+            return webhooks.stats.queue_stats(connection).as_dict()
 
     def work_until_stopped(self) -> None:
         self.worker.run(self.stopping, self.came)
@@ -168,16 +184,24 @@ def build(
 
     access = Access(transaction, _tokens(settings, clock), clock)
     breaker = Breaker(_policy(settings))
+    gateway = provider or make_provider(settings, breaker)
+    upstream = (
+        Upstream(transaction=transaction, provider=gateway, vault=vault, webhook_base=settings.webhook_base)
+        if gateway
+        else None
+    )
     manager = WhatsAppManager(
         transaction,
-        provider or _provider(settings, breaker),
-        vault,
+        upstream,
         Leases(transaction),
         clock,
-        webhook_base=settings.webhook_base,
-        qr_ttl=timedelta(seconds=settings.qr_ttl_seconds),
+        lifetimes=lifetimes(settings),
         rung=feed_grew,
+        default_country=settings.default_country_code,
     )
+    leases = Leases(transaction)
+    hooks = Hooks(upstream=upstream, leases=leases, clock=clock) if upstream else None
+    removals = Removals(upstream=upstream, leases=leases, clock=clock) if upstream else None
     shared = [secret.get_secret_value() for secret in settings.webhook_secret]
     gate = Gate(Keys(KeyCabinet(transaction, vault)), shared, clock)
     inbox = Inbox(inbox_engine, lambda: bell.ring(EVENTS_CAME))
@@ -195,6 +219,7 @@ def build(
         transaction=transaction,
         vault=vault,
         access=access,
+        upstream=upstream,
         manager=manager,
         breaker=breaker,
         gate=gate,
@@ -203,7 +228,8 @@ def build(
         repair=repair,
         hub=hub,
         bell=bell,
-        schedule=_schedule(settings, transaction),
+        hooks=hooks,
+        schedule=_schedule(settings, transaction, manager, hooks, removals),
         listeners={
             "web": Listener(libpq_url(database_url), FEED_GREW, hub.rang),
             "worker": Listener(libpq_url(database_url), EVENTS_CAME, lambda _: came.set()),
@@ -224,6 +250,21 @@ def database(settings: Settings) -> tuple[str, Callable[[bool], None]]:
     return server.attach(), lambda stop: server.detach(stop=stop)
 
 
+def adoption(system: System) -> "Adoption":
+    """What scripts/migrate_whatsapp.py does, on these parts."""
+    from manager.adoption import Adoption
+
+    gateway = system.settings.gateway
+    return Adoption(
+        transaction=system.transaction,
+        upstream=system.upstream,
+        leases=Leases(system.transaction),
+        clock=system.clock,
+        is_stand_in=gateway is not None and gateway.is_sandbox,
+        rung=lambda users: system.bell.ring(FEED_GREW, users),
+    )
+
+
 @dataclass(frozen=True)
 class Keys:
     """The gate's KeyRing over the manager's cabinet."""
@@ -231,40 +272,46 @@ class Keys:
     cabinet: KeyCabinet
 
     def by_token(self, token_hash: bytes) -> KeyOwner | None:
-        found = self.cabinet.token_owner(token_hash)
-        return KeyOwner(instance=found[0], user_id=str(found[1]) if found[1] else None) if found else None
+        return _key_owner(self.cabinet.token_owner(token_hash))
 
     def by_instance(self, instance: str) -> list[str]:
         return self.cabinet.jwt_keys(instance)
 
     def by_user(self, user_id: str) -> KeyOwner | None:
-        name = self.cabinet.user_instance(user_id)
-        return KeyOwner(instance=name, user_id=user_id) if name else None
+        return _key_owner(self.cabinet.user_instance(user_id))
 
 
-def translate(stored: Stored, _: str) -> Reading:
+def _key_owner(found: Holder | None) -> KeyOwner | None:
+    if found is None:
+        return None
+    user_id = str(found.user_id) if found.user_id else None
+    return KeyOwner(instance=found.instance, user_id=user_id, gateway_name=found.gateway_name)
+
+
+def translate(stored: Stored, gateway_name: str) -> Reading:
     """What a delivery means, in the words of its instance's provider. Raises Malformed."""
-    event, document = read(stored.body, event=stored.event, instance=stored.lane)
+    event, document = read(stored.body, event=stored.event, instance=stored.lane, called=gateway_name)
     facts = {
         "delivery_id": stored.id,
         "instance": stored.lane,
         "received_at": stored.received_at + timedelta(microseconds=stored.id % 1000),
     }
-    return read_event(event, document, facts)
+    return read_event(event, document, facts, called=gateway_name)
 
 
 def owners(settings: Settings, *, anew: bool = False) -> Owners:
-    """Who knows what provider events mean. `anew`: for a second reading that corrects rows and sets nothing off."""
-    instances = InstanceOwner(timedelta(seconds=settings.qr_ttl_seconds))
+    """Who knows what provider events mean. `anew`: for a second reading, which corrects what is known of chats and
+    sets nothing off; how an instance stands is not in the log alone."""
+    instances = InstanceOwner(lifetimes(settings))
     rules = Rules(
         owner_messages=settings.owner_message_policy,
         auto_booking=settings.auto_booking,
         status_broadcasts=settings.keep_status_broadcasts,
     )
     conversations = ConversationOwner(rules=rules, anew=anew)
-    by_kind: dict[type, Owner] = {ConnectionReported: instances, PairingReported: instances}
+    by_kind: dict[type, Owner] = {} if anew else {ConnectionReported: instances, PairingReported: instances}
     return Owners(
-        resolve=store.providers,
+        resolve=store.gateway_names,
         translate=translate,
         by_kind=by_kind | dict.fromkeys(ABOUT_CHATS, conversations),
         known_events=READERS,
@@ -309,10 +356,6 @@ def _add_routes(app: "Flask", system: System, guard: "Guard", csrf: "CSRFProtect
     def user_status(user_id: UUID) -> dict[str, Any]:
         return api.shapes.snapshot(user_id, manager.find_user_instance(user_id), clock.now())
 
-    def queue_stats() -> dict[str, Any]:
-        with transaction() as connection:
-            return webhooks.stats.queue_stats(connection).as_dict()
-
     def ask_database() -> None:
         with transaction() as connection:
             connection.execute(text("SELECT FROM whatsapp_instances LIMIT 1"))  # also: is its structure there?
@@ -328,29 +371,58 @@ def _add_routes(app: "Flask", system: System, guard: "Guard", csrf: "CSRFProtect
     app.register_blueprint(api.repair.make_blueprint(system.repair, guard, cursors))
     app.register_blueprint(api.audit.make_blueprint(transaction, conversations, guard, cursors))
     app.register_blueprint(api.contacts.make_blueprint(conversations, guard, cursors, clock))
-    app.register_blueprint(api.admin.make_blueprint(queue_stats, guard, production=settings.is_production))
+    app.register_blueprint(api.admin.make_blueprint(system.queue_stats, guard, production=settings.is_production))
     app.register_blueprint(
-        monitor.routes.make_blueprint(clock, guard, ask_database, lambda: system.breaker.state, queue_stats)
+        monitor.routes.make_blueprint(clock, guard, ask_database, lambda: system.breaker.state, system.queue_stats)
     )
     gateway = settings.gateway
     sandbox_url = f"{gateway.url}/sandbox/" if gateway and gateway.is_sandbox else None
     app.register_blueprint(dashboard.pages.make_blueprint(system.access, guard, csrf, sandbox_url=sandbox_url))
 
 
-def _schedule(settings: Settings, transaction: Transaction) -> Schedule:
+def _schedule(
+    settings: Settings,
+    transaction: Transaction,
+    manager: WhatsAppManager,
+    hooks: Hooks | None,
+    removals: Removals | None,
+) -> Schedule:
     kept = (
         (webhooks.stats.prune_aside, webhooks.stats.ASIDE_KEPT),
         (webhooks.stats.prune, timedelta(days=settings.event_retention_days)),
         (notify.feed.prune, timedelta(days=settings.feed_retention_days)),
+        (manager_keys.prune, timedelta(days=1)),
     )
-    return Schedule({"tidy": (TIDY_EVERY, lambda: tidy(transaction, kept))})
+    jobs: dict[str, tuple[timedelta, Callable[[], object]]] = {
+        "tidy": (TIDY_EVERY, lambda: tidy(transaction, kept)),
+    }
+    if hooks and removals:
+        jobs |= {
+            "settle": (UPKEEP_EVERY, manager.settle_interrupted),
+            "hooks": (UPKEEP_EVERY, hooks.check),
+            "removals": (UPKEEP_EVERY, removals.finish),
+        }
+    return Schedule(jobs)
 
 
-def _provider(settings: Settings, breaker: Breaker) -> Provider | None:
+def lifetimes(settings: Settings) -> Lifetimes:
+    return Lifetimes(
+        qr=timedelta(seconds=settings.qr_ttl_seconds), code=timedelta(seconds=settings.pairing_code_ttl_seconds)
+    )
+
+
+def make_provider(settings: Settings, breaker: Breaker) -> Provider | None:
     gateway = settings.gateway
     if gateway is None:
         return None
-    return Guarded(EvolutionClient(gateway.url, gateway.key), _policy(settings), breaker)
+    password = settings.evolution_metrics_password
+    client = EvolutionClient(
+        gateway.url,
+        gateway.key,
+        metrics_user=settings.evolution_metrics_user,
+        metrics_password=password.get_secret_value() if password else None,
+    )
+    return Guarded(client, _policy(settings), breaker)
 
 
 def _policy(settings: Settings) -> Policy:

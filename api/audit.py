@@ -11,7 +11,10 @@ from conversations.service import Conversations
 from core import audit
 from core.audit import AuditEntry
 from core.db import Transaction
+from core.veil import WORDS, veiled
 from core.web import Guard
+
+SHOWN = WORDS | {"loser", "event", "since", "until"}  # names and numbers of people are there for the undo alone
 
 
 def make_blueprint(transaction: Transaction, conversations: Conversations, guard: Guard, cursors: Cursors) -> Blueprint:
@@ -45,5 +48,5 @@ def _item(entry: AuditEntry) -> dict[str, Any]:
         "action": entry.action,
         "subject": entry.subject,
         "scope": entry.scope,
-        "details": entry.details,
+        "details": {name: veiled(name, value, SHOWN) for name, value in entry.details.items()},
     }

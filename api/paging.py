@@ -10,6 +10,7 @@ from itsdangerous import BadData, URLSafeSerializer
 from core.errors import Malformed
 
 MOST = 200
+MOST_DIGITS = 9
 USUAL = 50
 LONGEST_QUERY = 200
 Reader = Callable[[Any], Any]
@@ -61,7 +62,7 @@ class Cursors:
 def limit_of(arguments: Mapping[str, str]) -> int:
     """`limit`, 1 to 200; 50 where it is missing. Raises Malformed."""
     given = arguments.get("limit", str(USUAL))
-    if not (given.isascii() and given.isdigit() and 1 <= int(given[:9]) <= MOST):
+    if not (given.isascii() and given.isdigit() and len(given) <= MOST_DIGITS and 1 <= int(given) <= MOST):
         raise Malformed(f"limit must be a number from 1 to {MOST}")
     return int(given)
 

@@ -11,6 +11,12 @@ from manager.pictures import data_url
 from manager.service import Connecting, instance_name_for
 
 CONNECTED_ALREADY = "Sessão já está ativa e conectada"
+PARTED = {
+    "logout": "WhatsApp desconectado; conecte de novo com um novo código",
+    "close": "Sessão encerrada",
+    "delete": "Instância removida; conectar de novo a traz de volta",
+}
+CODE_SHOWN = "Digite o código no seu WhatsApp: Aparelhos conectados, Conectar com número de telefone"
 MESSAGES = {
     Status.CONNECTED: "WhatsApp conectado",
     Status.QR_PENDING: "Escaneie o QR Code com o seu WhatsApp",
@@ -36,9 +42,15 @@ def connecting(result: Connecting, now: datetime) -> dict[str, Any]:
         "pairingCode": code,
         "pairingCodeFormatted": formatted(code) if code else None,
         "expiresAt": iso(until) if shown else None,
-        "message": CONNECTED_ALREADY if result.already_connected else MESSAGES[record.status],
+        "message": _message(result, code),
     }
     return body | ({"alreadyConnected": True} if result.already_connected else {})
+
+
+def _message(result: Connecting, code: str | None) -> str:
+    if result.already_connected:
+        return CONNECTED_ALREADY
+    return CODE_SHOWN if code else MESSAGES[result.record.status]
 
 
 def status(user_id: UUID, record: InstanceRecord | None, now: datetime) -> dict[str, Any]:

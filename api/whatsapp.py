@@ -1,15 +1,19 @@
-"""The user's own instance: connect and status (the seed's third route family)."""
+"""The user's own instance: connect, status, disconnect, send (the seed's third route family)."""
+
+from typing import Any
 
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 
 from api import shapes
+from core.access import Principal
 from core.clock import Clock
 from core.errors import Malformed
 from core.web import Guard, json_body
-from manager.service import WhatsAppManager
+from manager.service import LOGOUT, PARTINGS, WhatsAppManager
 
-METHODS = ("qr",)
+METHODS = ("qr", "code")
+LONGEST_MESSAGE = 4096  # characters; phones show no more of one message
 
 
 def make_blueprint(manager: WhatsAppManager, guard: Guard, clock: Clock) -> Blueprint:
@@ -17,14 +21,10 @@ def make_blueprint(manager: WhatsAppManager, guard: Guard, clock: Clock) -> Blue
 
     @blueprint.post("/api/whatsapp/connect")
     def connect() -> ResponseReturnValue:
-        caller = guard.user()
-        asked = json_body()
-        if asked.get("method", "qr") not in METHODS:
-            raise Malformed("method must be qr")
-        organization = caller.organization_id
-        if caller.is_admin and isinstance(asked.get("organization_id"), str):
-            organization = asked["organization_id"]  # from others it is not taken: a body makes nobody a member
-        result = manager.connect_user_whatsapp(caller.user_id, organization)
+        caller, asked = guard.user(), json_body()
+        by_code = _one_of(asked.get("method", "qr"), METHODS, "method") == "code"
+        organization, phone = _organization(caller, asked), asked.get("phone_number")
+        result = manager.connect_user_whatsapp(caller.user_id, organization, by_code=by_code, phone=phone)
         return jsonify(shapes.connecting(result, clock.now()))
 
     @blueprint.get("/api/whatsapp/status")
@@ -33,4 +33,39 @@ def make_blueprint(manager: WhatsAppManager, guard: Guard, clock: Clock) -> Blue
         record = manager.find_user_instance(caller.user_id)
         return jsonify(shapes.status(caller.user_id, record, clock.now()))
 
+    @blueprint.post("/api/whatsapp/disconnect")
+    def disconnect() -> ResponseReturnValue:
+        """`mode`: logout (unpair), close (take it off the gateway too), delete (hide it as well)."""
+        caller = guard.user()
+        how = _one_of(json_body().get("mode", LOGOUT), PARTINGS, "mode")
+        manager.part_user_whatsapp(caller.user_id, how)
+        record = manager.find_user_instance(caller.user_id)
+        return jsonify(shapes.status(caller.user_id, record, clock.now()) | {"message": shapes.PARTED[how]})
+
+    @blueprint.post("/api/whatsapp/send")
+    def send() -> ResponseReturnValue:
+        caller, asked = guard.user(), json_body()
+        sent = manager.send_text(caller.user_id, asked.get("to"), _words(asked.get("message")))
+        return jsonify({"success": True, "messageId": sent.message_id, "status": sent.status})
+
     return blueprint
+
+
+def _organization(caller: Principal, asked: dict[str, Any]) -> str | None:
+    """The caller's own; only an administrator's body may name another: a body makes nobody a member."""
+    if caller.is_admin and isinstance(asked.get("organization_id"), str):
+        return str(asked["organization_id"])
+    return caller.organization_id
+
+
+def _one_of(value: object, allowed: tuple[str, ...], name: str) -> str:
+    if not isinstance(value, str) or value not in allowed:
+        raise Malformed(f"{name} must be one of {', '.join(allowed)}")
+    return value
+
+
+def _words(value: object) -> str:
+    words = value.replace("\0", "").strip() if isinstance(value, str) else ""
+    if not 0 < len(words) <= LONGEST_MESSAGE:
+        raise Malformed(f"message must be a text of 1 to {LONGEST_MESSAGE} characters")
+    return words

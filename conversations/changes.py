@@ -38,11 +38,13 @@ class KnownAlias:
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """What is loaded before the fold: the instances spoken of, their owners' JIDs by instance name, who the JIDs
-    are, and the conversations with them by instance and contact."""
+    """What is loaded before the fold: the instances spoken of, their owners' JIDs by instance name (`fallback`: those
+    of the organization, for an instance that has none), who the JIDs are, and the conversations with them by
+    instance and contact."""
 
     instances: Mapping[str, InstanceRecord]
     owners: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    fallback: Mapping[str, frozenset[str]] = field(default_factory=dict)
     aliases: Mapping[Alias, KnownAlias] = field(default_factory=dict)
     conversations: Mapping[tuple[UUID, UUID], UUID] = field(default_factory=dict)
 

@@ -49,18 +49,16 @@ def fold(known: Known, reports: Sequence[ChatReport], rules: Rules) -> Changes:
     return draft.changes
 
 
-def others(
-    report: ChatReport, names: Sequence[str], owners: frozenset[str], instance: InstanceRecord
-) -> tuple[str, ...]:
+def others(known: Known, report: ChatReport, names: Sequence[str]) -> tuple[str, ...]:
     """These names without our own; none where they are ours: the owner's phones and the connected account.
 
     A gateway may name the connected account as somebody's second name: that must not make them one.
     """
-    ours = owners | {report.own} if report.own else owners
-    connected = {report.own, f"{instance.standing.phone}{PHONE}"}
+    connected = {report.own, f"{known.instances[report.instance].standing.phone}{PHONE}"}
+    ours = known.owners[report.instance] | ({report.own} if report.own else set())
+    ours = ours or known.fallback.get(report.instance, frozenset())
     telling = ours if getattr(report, "from_me", False) else ours - connected
-    mine = any(name in telling for name in names)
-    if not is_person(names) or names[0] in ours or mine:
+    if not is_person(names) or names[0] in ours or any(name in telling for name in names):
         return ()
     return tuple(name for name in names if name not in ours and is_person([name]))
 
@@ -80,10 +78,10 @@ def sightings(known: Known, reports: Sequence[ChatReport], rules: Rules) -> list
     for report in reports:
         if isinstance(report, MessageReported) and report.chat[0] == STATUS_BROADCAST and not rules.status_broadcasts:
             continue
-        instance, owners = known.instances[report.instance], known.owners[report.instance]
+        scope = known.instances[report.instance].scope
         for people in report.people:
-            if names := others(report, people, owners, instance):
-                found.append(Sighting(scope=instance.scope, names=names, at=said_at(report)))
+            if names := others(known, report, people):
+                found.append(Sighting(scope=scope, names=names, at=said_at(report)))
     return found
 
 
@@ -142,6 +140,9 @@ class Draft:
         _join(self.changes.marks, number, mark, lattice.mark)
 
     def reaction(self, report: ReactionReported) -> None:
+        """Ours, or somebody's; what nobody is named for is nobody's."""
+        if not (report.from_me or report.author):
+            return
         instance = self._instance(report)
         contact = self._contact(report, self._others(report, report.author))
         seen = ReactionSeen(
@@ -180,7 +181,7 @@ class Draft:
         return self._known.instances[report.instance]
 
     def _others(self, report: ChatReport, names: Sequence[str]) -> tuple[str, ...]:
-        return others(report, names, self._known.owners[report.instance], self._instance(report))
+        return others(self._known, report, names)
 
     def _contact(self, report: ChatReport, names: Sequence[str], name: str | None = None) -> UUID | None:
         """Who these names are; None without names."""

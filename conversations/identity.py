@@ -1,7 +1,8 @@
 """Who is who: names that were seen together are one person's. Pure.
 
 A union of sets, so that any order of the same sightings unites the same names. Known contacts that turn out to
-be one are merged; only two that people have pinned stay apart.
+be one are merged; only two that people have pinned stay apart, and then a name that was seen with both is whose it
+was first. The same holds at the most names that a person may have.
 """
 
 from collections import defaultdict
@@ -28,26 +29,23 @@ class Sighting:
 
 @dataclass(frozen=True, kw_only=True)
 class Identities:
-    """`aliases` holds what is new to the database: a name, or an earlier first sight of one."""
+    """`aliases` holds what is new to the database: a name, or an earlier first sight of one. `phones` are the new
+    phones' JIDs with their first sight, of several the one that was first seen last."""
 
     contact_of: dict[Alias, UUID] = field(default_factory=dict)
     aliases: dict[Alias, AliasSeen] = field(default_factory=dict)
+    phones: dict[UUID, tuple[datetime, str]] = field(default_factory=dict)
     merges: list[Merge] = field(default_factory=list)
 
     def phone_of(self, contact: UUID) -> str | None:
-        """Digits of the contact's new phone, of several the one that was first seen last."""
-        phones = [
-            (seen.first_seen_at, jid)
-            for (_, jid), seen in self.aliases.items()
-            if seen.contact == contact and jid.endswith(PHONE)
-        ]
-        return max(phones)[1].removesuffix(PHONE) if phones else None
+        """Digits of the contact's new phone."""
+        return self.phones[contact][1].removesuffix(PHONE) if contact in self.phones else None
 
 
 def resolve(known: Mapping[Alias, KnownAlias], sightings: Iterable[Sighting]) -> Identities:
     """One contact for each name: a known one where any of the names is known, else a new one."""
     union, first = _Union(known), dict[Alias, datetime]()
-    for sighting in sightings:
+    for sighting in sorted(sightings, key=lambda one: (one.at, one.names)):
         aliases = [(sighting.scope, name) for name in sighting.names]
         for alias in aliases:
             first[alias] = min(sighting.at, first.get(alias, sighting.at))
@@ -76,6 +74,9 @@ def _settle(
         found.contact_of[alias] = contact
         if news := _news(known.get(alias), first.get(alias), contact):
             found.aliases[alias] = news
+            if alias[1].endswith(PHONE):
+                phone = (news.first_seen_at, alias[1])
+                found.phones[contact] = max(phone, found.phones.get(contact, phone))
 
 
 def _news(known: KnownAlias | None, seen_at: datetime | None, contact: UUID) -> AliasSeen | None:

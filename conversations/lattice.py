@@ -18,8 +18,8 @@ def further(one: str | None, other: str | None) -> str | None:
 
 
 def message(one: MessageSeen, other: MessageSeen) -> MessageSeen:
-    """A message that came twice: what we understand before what we do not, the earlier before the later."""
-    best = min(one, other, key=_merit)
+    """A message that came twice: the copy that says more counts."""
+    best = max(one, other, key=merit)
     return replace(
         best,
         sent_at=min(one.sent_at, other.sent_at),
@@ -29,10 +29,12 @@ def message(one: MessageSeen, other: MessageSeen) -> MessageSeen:
     )
 
 
-def _merit(seen: MessageSeen) -> tuple[bool, datetime, int]:
-    """Of what the report itself says: a joined row's `sent_at` may be another report's."""
+def merit(seen: MessageSeen) -> tuple[bool, int, str, int]:
+    """How much a copy says: whether we understand it, how many of details, quote and original it has (2.x flattens a
+    message on the way to one of its events), then whatever, as long as it is always the same."""
     report = seen.report
-    return (report.kind == UNSUPPORTED, report.sent_at or report.received_at, report.delivery_id)
+    said = sum(part is not None for part in (report.details, report.quoted_id, report.original))
+    return (report.kind != UNSUPPORTED, said, report.text, -report.delivery_id)
 
 
 def mark(one: Mark, other: Mark) -> Mark:

@@ -28,7 +28,11 @@ COUNT = text("SELECT count(*) FROM contact_aliases WHERE contact_id IN (:survivo
 NAMES = text("SELECT jid FROM contact_aliases WHERE contact_id = :loser ORDER BY jid")
 CHATS = text("SELECT instance_id FROM conversations WHERE contact_id = :loser ORDER BY instance_id")
 UNDONE = text("SELECT id FROM audit WHERE action = :split AND CAST(details ->> 'undone' AS bigint) = :entry")
-BOOKINGS = text("SELECT id, status FROM bookings WHERE contact_id = :loser ORDER BY id")
+BOOKINGS = text("""
+SELECT id, status = 'pending' AND EXISTS (
+           SELECT FROM bookings AS kept WHERE kept.contact_id = :survivor AND kept.status = 'pending') AS cancelled
+FROM bookings WHERE contact_id = :loser ORDER BY id
+""")
 # Of what there may be only one, the survivor's stays.
 MERGE = (
     "UPDATE contact_aliases SET contact_id = :survivor WHERE contact_id = :loser",
@@ -86,8 +90,8 @@ SPLIT_UP = (
     """DELETE FROM conversations WHERE contact_id = :survivor AND instance_id = ANY(CAST(:chats AS uuid[]))
        AND last_message_at IS NULL""",
     """UPDATE bookings SET contact_id = :loser, updated_at = now(),
-           status = CASE WHEN bookings.status = 'cancelled' THEN kept.status ELSE bookings.status END
-       FROM jsonb_to_recordset(CAST(:bookings AS jsonb)) AS kept (id uuid, status text)
+           status = CASE WHEN kept.cancelled AND bookings.status = 'cancelled' THEN 'pending' ELSE bookings.status END
+       FROM jsonb_to_recordset(CAST(:bookings AS jsonb)) AS kept (id uuid, cancelled boolean)
        WHERE bookings.id = kept.id AND contact_id = :survivor""",
 )
 
@@ -132,7 +136,7 @@ def split(connection: Connection, entry_id: int, actor: str) -> UUID:
 
 
 def _details(connection: Connection, one: Merge, rows: dict[UUID, dict[str, Any]]) -> dict[str, Any]:
-    lost, both = rows[one.loser], {"loser": one.loser}
+    lost, both = rows[one.loser], {"loser": one.loser, "survivor": one.survivor}
     return {
         "loser": one.loser,
         "seenTogether": one.names,

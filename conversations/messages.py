@@ -30,8 +30,9 @@ WHERE excluded.last_message_at > coalesce(kept.last_message_at, '-infinity')
    OR excluded.titled_at >= coalesce(kept.titled_at, '-infinity')
    OR excluded.deleted_at > coalesce(kept.deleted_at, '-infinity')
 """)
-# `news`: nobody had it before, or only from a synchronisation of old messages. What we understand now replaces what
-# we did not; `anew` replaces all but what later reports said.
+# Of two copies of a message the one that says more counts (conversations.lattice.merit), whichever comes first; `anew`,
+# the copy that the row was made of counts as it is read now. What later reports said of the message stays.
+# `news`: nobody had it before, or only from a synchronisation of old messages.
 MESSAGES = text("""
 WITH new AS (
     SELECT id, instance_id, conversation_id, contact_id, whatsapp_id, direction, kind, content, status, sent_at,
@@ -44,38 +45,45 @@ WITH new AS (
         CAST(:jids AS text[])
     ) AS n (id, instance_id, conversation_id, contact_id, whatsapp_id, direction, kind, content, status, sent_at,
             arrival, details, original, quoted, from_history, jid)
-), before AS (
-    SELECT id, messages.from_history FROM messages JOIN new USING (id)
-), kept AS (
-    INSERT INTO messages AS kept (id, instance_id, conversation_id, contact_id, whatsapp_message_id, direction, kind,
+), known AS (
+    SELECT id, m.from_history AND NOT new.from_history AS comes_alive,
+           new.sent_at < m.sent_at AS is_earlier,
+           array_position(CAST(:ranks AS text[]), new.status)
+               > array_position(CAST(:ranks AS text[]), m.status) AS climbs,
+           (:anew AND new.arrival = m.arrival)
+               OR (new.kind <> 'unsupported',
+                   num_nonnulls(new.details, new.quoted, CASE WHEN m.edited_at IS NULL THEN new.original END),
+                   CASE WHEN m.edited_at IS NULL THEN new.content ELSE '' END COLLATE "C")
+                > (m.kind <> 'unsupported',
+                   num_nonnulls(m.details, m.quoted_message_id, CASE WHEN m.edited_at IS NULL THEN m.original END),
+                   CASE WHEN m.edited_at IS NULL THEN m.content ELSE '' END) AS says_more
+    FROM new JOIN messages AS m USING (id)
+), fresh AS (
+    INSERT INTO messages (id, instance_id, conversation_id, contact_id, whatsapp_message_id, direction, kind,
         content, status, sent_at, arrival, details, original, quoted_message_id, from_history, jid)
-    SELECT * FROM new
-    ON CONFLICT (instance_id, whatsapp_message_id) DO UPDATE SET
-        sent_at = least(kept.sent_at, excluded.sent_at),
-        status = CASE WHEN array_position(CAST(:ranks AS text[]), excluded.status)
-                           > array_position(CAST(:ranks AS text[]), kept.status)
-                      THEN excluded.status ELSE kept.status END,
-        from_history = kept.from_history AND excluded.from_history,
-        conversation_id = CASE WHEN :anew THEN excluded.conversation_id ELSE kept.conversation_id END,
-        contact_id = CASE WHEN :anew THEN excluded.contact_id ELSE kept.contact_id END,
-        jid = CASE WHEN :anew THEN excluded.jid ELSE kept.jid END,
-        direction = CASE WHEN :anew THEN excluded.direction ELSE kept.direction END,
-        kind = CASE WHEN :anew OR kept.kind = 'unsupported' THEN excluded.kind ELSE kept.kind END,
-        content = CASE WHEN (:anew OR kept.kind = 'unsupported') AND kept.edited_at IS NULL
-                       THEN excluded.content ELSE kept.content END,
-        details = CASE WHEN :anew OR kept.kind = 'unsupported' THEN excluded.details ELSE kept.details END,
-        original = CASE WHEN :anew AND kept.edited_at IS NOT NULL THEN coalesce(excluded.original, kept.original)
-                        WHEN kept.kind = 'unsupported' AND kept.edited_at IS NOT NULL AND excluded.kind <> 'unsupported'
-                        THEN coalesce(excluded.original, jsonb_build_object('conversation', excluded.content))
-                        WHEN :anew OR kept.kind = 'unsupported' THEN excluded.original ELSE kept.original END,
-        quoted_message_id = CASE WHEN :anew OR kept.kind = 'unsupported'
-                                 THEN excluded.quoted_message_id ELSE kept.quoted_message_id END
-    WHERE :anew OR excluded.sent_at < kept.sent_at OR (kept.from_history AND NOT excluded.from_history)
-       OR array_position(CAST(:ranks AS text[]), excluded.status) > array_position(CAST(:ranks AS text[]), kept.status)
-       OR (kept.kind = 'unsupported' AND excluded.kind <> 'unsupported')
+    SELECT * FROM new WHERE id NOT IN (SELECT id FROM known)
     RETURNING id, from_history
+), changed AS (
+    UPDATE messages AS m SET
+        sent_at = least(m.sent_at, new.sent_at),
+        status = CASE WHEN climbs THEN new.status ELSE m.status END,
+        from_history = m.from_history AND new.from_history,
+        conversation_id = CASE WHEN says_more THEN new.conversation_id ELSE m.conversation_id END,
+        contact_id = CASE WHEN says_more THEN new.contact_id ELSE m.contact_id END,
+        jid = CASE WHEN says_more THEN new.jid ELSE m.jid END,
+        direction = CASE WHEN says_more THEN new.direction ELSE m.direction END,
+        arrival = CASE WHEN says_more THEN new.arrival ELSE m.arrival END,
+        kind = CASE WHEN says_more THEN new.kind ELSE m.kind END,
+        details = CASE WHEN says_more THEN new.details ELSE m.details END,
+        quoted_message_id = CASE WHEN says_more THEN new.quoted ELSE m.quoted_message_id END,
+        content = CASE WHEN says_more AND m.edited_at IS NULL THEN new.content ELSE m.content END,
+        original = CASE WHEN NOT says_more THEN m.original
+                        WHEN m.edited_at IS NULL THEN new.original
+                        ELSE coalesce(new.original, jsonb_build_object('conversation', new.content)) END
+    FROM new JOIN known USING (id)
+    WHERE m.id = new.id AND (says_more OR climbs OR is_earlier OR comes_alive)
 )
-SELECT id, NOT kept.from_history AND coalesce(before.from_history, true) AS news FROM kept LEFT JOIN before USING (id)
+SELECT id, NOT from_history AS news FROM fresh UNION ALL SELECT id, comes_alive FROM known
 """)
 Column = Callable[[MessageSeen], object]
 COLUMNS: Mapping[str, Column] = {

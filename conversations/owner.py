@@ -1,7 +1,7 @@
 """The conversations' part of the worker: what gateways said of chats, of many instances at once."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
@@ -27,19 +27,18 @@ class ConversationOwner:
 
     def load(self, connection: Connection, keys: Sequence[ChatReport]) -> Known:
         instances = store.named(connection, {report.instance for report in keys})
-        owners = _owners(connection, instances)
-        known = Known(instances=instances, owners=owners)
+        own, fallback = _owners(connection, instances)
+        known = Known(instances=instances, owners=own, fallback=fallback)
         wanted = {
-            (instance.scope, name, instance.id)
+            (instances[report.instance].scope, name, instances[report.instance].id)
             for report in keys
-            for instance in (instances[report.instance],)
             for names in report.people
-            for name in fold.others(report, names, owners[report.instance], instance)
+            for name in fold.others(known, report, names)
         }
         if not wanted:
             return known
         aliases, conversations = people.find(connection, wanted)
-        return Known(instances=instances, owners=owners, aliases=aliases, conversations=conversations)
+        return replace(known, aliases=aliases, conversations=conversations)
 
     def fold(self, state: Known, incoming: Sequence[ChatReport]) -> Changes:
         return fold.fold(state, incoming, self.rules)
@@ -48,11 +47,16 @@ class ConversationOwner:
         return apply.apply(connection, changes, auto_booking=self.rules.auto_booking, anew=self.anew)
 
 
-def _owners(connection: Connection, instances: Mapping[str, InstanceRecord]) -> dict[str, frozenset[str]]:
-    """The JIDs of each instance's owner: its own numbers, or the organization's while it has none (X10)."""
-    own = {name: record.phones for name, record in instances.items()}
-    unnumbered = {record.organization_id for name, record in instances.items() if not own[name]}
-    wanted = {organization for organization in unnumbered if organization}
+def _owners(
+    connection: Connection, instances: Mapping[str, InstanceRecord]
+) -> tuple[dict[str, frozenset[str]], dict[str, frozenset[str]]]:
+    """The JIDs of each instance's owner, and those of its organization's instances where it has none yet (X10)."""
+    without = {name: record.organization_id for name, record in instances.items() if not record.phones}
+    wanted = {organization for organization in without.values() if organization}
     theirs = store.owner_phones(connection, wanted) if wanted else {}
-    found = {name: own[name] or theirs.get(record.organization_id or "", set()) for name, record in instances.items()}
-    return {name: frozenset(f"{phone}{PHONE}" for phone in phones) for name, phones in found.items()}
+    own = {name: _jids(record.phones) for name, record in instances.items()}
+    return own, {name: _jids(theirs.get(organization or "", ())) for name, organization in without.items()}
+
+
+def _jids(phones: Iterable[str]) -> frozenset[str]:
+    return frozenset(f"{phone}{PHONE}" for phone in phones)

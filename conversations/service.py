@@ -10,6 +10,7 @@ from sqlalchemy import Row
 from conversations import merging, people, store
 from conversations.store import ContactPosition, ConversationPosition, MessagePosition, Page
 from core.db import Transaction
+from core.errors import LostRace
 
 Whose = tuple[str | None, UUID | None]  # organization, user
 
@@ -42,6 +43,12 @@ class Conversations:
 
     def keep_contact(self, whose: Whose, *, phone: str, name: str | None, at: datetime) -> Row[Any]:
         """Write down somebody of this number, by hand: a name given so stays. Raises LostRace."""
+        try:
+            return self._keep_contact(whose, phone, name, at)
+        except LostRace:  # a message has just brought the same person
+            return self._keep_contact(whose, phone, name, at)
+
+    def _keep_contact(self, whose: Whose, phone: str, name: str | None, at: datetime) -> Row[Any]:
         organization, user = whose
         with self.transaction() as connection:
             contact = people.keep_by_hand(

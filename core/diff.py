@@ -8,13 +8,24 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, Connection, MetaData, Table, select, text, tuple_
+from sqlalchemy import Column, ColumnElement, Connection, MetaData, Select, Table, select, text, tuple_
 
 BOOKKEEPING = ("updated_at",)
 AT_ONCE = 1_000  # rows
-# Assigns the number now: those of savepoints are larger. Compared by age, for numbers start again from 3 one day.
-MARK = text("SELECT CAST(pg_current_xact_id() AS xid)")
-WRITTEN = "age({0}.xmin) <= age(CAST(CAST(:mark AS text) AS xid))"
+# Assigns the transaction's number now: those of its savepoints are larger. A row that several of them have locked, or
+# one locked and another deleted, has the number of the group instead; groups of before the last checkpoint are older.
+# Compared by age, for both kinds of numbers start again one day.
+MARK = text("""
+SELECT CAST(CAST(pg_current_xact_id() AS xid) AS text) AS xid, CAST(next_multixact_id AS text) AS multixact
+FROM pg_control_checkpoint()
+""")
+WRITTEN = "age({0}.xmin) <= age(CAST(CAST(:xid AS text) AS xid))"
+# A row's number does not say of which kind it is: taken for the other one it is one row more to look at. Locks leave
+# theirs for ever, so that the old ones must not count.
+TOUCHED = """(
+    age({0}.xmax) <= age(CAST(CAST(:xid AS text) AS xid))
+    OR mxid_age({0}.xmax) BETWEEN 1 AND mxid_age(CAST(CAST(:multixact AS text) AS xid))
+)"""
 Row = Mapping[str, Any]
 Key = tuple[Any, ...]
 
@@ -29,28 +40,37 @@ class Change:
     after: Row | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """Where the numbers begin that a transaction may have stamped rows with."""
+
+    xid: str
+    multixact: str
+
+
 def tables_named(connection: Connection, names: Sequence[str]) -> list[Table]:
     """Read from the database, so that whoever asks need not import who owns them."""
     return [Table(name, MetaData(), autoload_with=connection, resolve_fks=False) for name in names]
 
 
-def mark(connection: Connection) -> str:
+def mark(connection: Connection) -> Mark:
     """To be called before the transaction writes."""
-    return str(connection.execute(MARK).scalar_one())
+    return Mark(**connection.execute(MARK).mappings().one())
 
 
 def changes(
     connection: Connection,
     before: Connection,
     tables: Sequence[Table],
-    since: str,
+    since: Mark,
     *,
     ignored: Collection[str] = BOOKKEEPING,
 ) -> list[Change]:
     """What `connection`'s transaction has changed in these tables since `mark`, in their order and their keys'.
 
-    `before` is another connection, at READ COMMITTED. Both read each table once, from one end to the other. What
-    others have committed meanwhile is the same on both sides and therefore no change.
+    `before` is another connection, at READ COMMITTED. Both look through each table once, from one end to the other, and
+    take 1,000 rows at a time of those that this transaction may have changed. What others have committed meanwhile is
+    the same on both sides and therefore no change.
     """
     return [
         change
@@ -60,25 +80,28 @@ def changes(
 
 
 def _of_table(
-    ours: Connection, theirs: Connection, table: Table, since: str, ignored: Collection[str]
+    ours: Connection, theirs: Connection, table: Table, since: Mark, ignored: Collection[str]
 ) -> Iterator[Change]:
-    written = select(*_columns(table, ignored)).where(text(WRITTEN.format(table.name)).bindparams(mark=since))
-    for some in _parts(ours.execute(written).mappings().all()):
+    written = text(WRITTEN.format(table.name)).bindparams(xid=since.xid)
+    for some in _parts(ours, select(*_columns(table, ignored)).where(written)):
         after = {_key(table, row): row for row in some}
         known = _rows(theirs, table, list(after), ignored)
         for key, row in after.items():
             yield from _compare(table, key, known.get(key), row)
-    yield from _gone(ours, theirs, table, ignored)
+    yield from _gone(ours, theirs, table, since, ignored)
 
 
-def _gone(ours: Connection, theirs: Connection, table: Table, ignored: Collection[str]) -> Iterator[Change]:
-    """Of the rows that somebody has locked, changed or deleted, those that are not there for us."""
-    touched = select(*_columns(table, ignored)).where(text(f"{table.name}.xmax::text <> '0'"))
-    for some in _parts(theirs.execute(touched).mappings().all()):
-        before = {_key(table, row): row for row in some}
-        still = _rows(ours, table, list(before), ignored)
-        for key, row in before.items():
-            if key not in still:
+def _gone(
+    ours: Connection, theirs: Connection, table: Table, since: Mark, ignored: Collection[str]
+) -> Iterator[Change]:
+    """Of the rows that we may have locked, changed or deleted, those that are not there for us."""
+    keys = select(*table.primary_key.columns)
+    touched = text(TOUCHED.format(table.name)).bindparams(xid=since.xid, multixact=since.multixact)
+    for some in _parts(theirs, keys.where(touched)):
+        there = [_key(table, row) for row in some]
+        still = {tuple(row) for row in ours.execute(keys.where(_one_of(table, there)))}
+        if gone := [key for key in there if key not in still]:
+            for key, row in _rows(theirs, table, gone, ignored).items():
                 yield from _compare(table, key, row, None)
 
 
@@ -91,9 +114,13 @@ def _compare(table: Table, key: Key, before: Row | None, after: Row | None) -> I
 
 
 def _rows(connection: Connection, table: Table, keys: Sequence[Key], ignored: Collection[str]) -> dict[Key, Row]:
-    wanted = select(*_columns(table, ignored)).where(tuple_(*table.primary_key.columns).in_(keys))
+    wanted = select(*_columns(table, ignored)).where(_one_of(table, keys))
     found = (dict(row) for row in connection.execute(wanted).mappings())
     return {_key(table, row): row for row in found}
+
+
+def _one_of(table: Table, keys: Sequence[Key]) -> ColumnElement[bool]:
+    return tuple_(*table.primary_key.columns).in_(keys)
 
 
 def _columns(table: Table, ignored: Collection[str]) -> list[Column[Any]]:
@@ -106,5 +133,7 @@ def _key(table: Table, row: Row) -> Key:
     return tuple(row[column.name] for column in table.primary_key.columns)
 
 
-def _parts(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    return (rows[start : start + AT_ONCE] for start in range(0, len(rows), AT_ONCE))
+def _parts(connection: Connection, query: Select[Any]) -> Iterator[Sequence[Row]]:
+    """Read by a cursor of the server, so that however many rows there are, few are here."""
+    rows = connection.execute(query, execution_options={"yield_per": AT_ONCE}).mappings()
+    return ([dict(row) for row in some] for some in rows.partitions())

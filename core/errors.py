@@ -100,6 +100,30 @@ class ProviderRefused(ProviderError):
     code = "PROVIDER_AUTH"
 
 
+class LicenceRequired(ProviderRefused):
+    """Evolution 2.4 does nothing until somebody has activated its licence."""
+
+    code, http_status = "LICENSE_REQUIRED", 503
+
+
+class NotConnected(ProviderError):
+    """No phone is connected to it."""
+
+    code, http_status = "INSTANCE_NOT_CONNECTED", 409
+
+
+class InvalidRecipient(ProviderError):
+    """The number has no WhatsApp, or is none."""
+
+    code, http_status = "INVALID_PHONE_NUMBER", 400
+
+
+class NotOffered(ProviderError):
+    """This gateway cannot do that."""
+
+    code, http_status = "UNSUPPORTED_BY_PROVIDER", 501
+
+
 class InstanceUnknown(ProviderError):
     code, http_status = "INSTANCE_NOT_FOUND", 404
 
@@ -132,3 +156,12 @@ class CircuitOpen(Unavailable):
     """Not asked at all: the gateway has just failed too often."""
 
     code, retryable = "CIRCUIT_OPEN", False
+
+
+class Busy(Unavailable):
+    """Not asked: too many calls are waiting for the gateway already."""
+
+    code = "PROVIDER_BUSY"
+
+    def __init__(self, message: str, **facts: Any) -> None:
+        super().__init__(message, sent=False, **facts)

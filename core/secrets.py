@@ -11,6 +11,7 @@ from pathlib import Path
 
 SECRETS = (
     "EVOLUTION_API_KEY",
+    "EVOLUTION_METRICS_PASSWORD",
     "WEBHOOK_SECRET",
     "SECRET_KEY",
     "APP_ENCRYPTION_KEY",

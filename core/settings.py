@@ -98,6 +98,10 @@ class Settings(BaseSettings):
     event_retention_days: Annotated[int, Field(ge=1, le=3650)] = 7
     feed_retention_days: Annotated[int, Field(ge=1, le=3650)] = 7
     qr_ttl_seconds: Annotated[int, Field(ge=5, le=600)] = 45
+    pairing_code_ttl_seconds: Annotated[int, Field(ge=5, le=600)] = 60
+    default_country_code: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,2}$")] | None = None
+    evolution_metrics_user: str | None = None
+    evolution_metrics_password: SecretStr | None = None
     retry_max_attempts: Annotated[int, Field(ge=1, le=10)] = 3
     retry_initial_delay_ms: Millis = 1_000
     retry_max_delay_ms: Millis = 30_000

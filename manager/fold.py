@@ -1,18 +1,19 @@
 """Connection and pairing reports → what changes, and what people hear of it. Pure."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import Any
 
 from core.events import DomainEvent
-from manager.lifecycle import InstanceRecord, Standing, Status, connection_reported, pairing_reported
+from manager.lifecycle import InstanceRecord, Lifetimes, Standing, Status, connection_reported, pairing_reported
 from manager.providers.port import ConnectionReported, PairingReported
 
 Report = ConnectionReported | PairingReported
 REASONS = {401: "logged_out", 402: "banned", 403: "banned", 406: "banned", 405: "outdated", 408: "timed_out",
            411: "logged_out", 428: "qr_limit", 440: "replaced", 500: "bad_session", 503: "unavailable",
            515: "restart"}  # fmt: skip
+MOST_STEPS = 5  # of one instance in a batch: more is a storm, and nobody wants to see it
 NEEDS_USER = frozenset({401, 402, 403, 406, 411, 428, 440})
 
 
@@ -22,15 +23,19 @@ class InstanceChanges:
     events: tuple[DomainEvent, ...]
 
 
-def fold(state: Mapping[str, InstanceRecord], reports: Sequence[Report], ttl: timedelta) -> InstanceChanges:
-    """Take the reports in, one after the other; events tell every step that people would have seen."""
+def fold(state: Mapping[str, InstanceRecord], reports: Sequence[Report], lifetimes: Lifetimes) -> InstanceChanges:
+    """Take the reports in, one after the other; events tell every step that people would have seen, but of an
+    instance that brings many at once only what came of them."""
     records = dict(state)
     events: list[DomainEvent] = []
+    many = {name for name, count in Counter(report.instance for report in reports).items() if count > MOST_STEPS}
     for report in reports:
         record = records[report.instance]
-        after = _advance(record.standing, report, ttl)
-        events += told(record, after)
+        after = _advance(record.standing, report, lifetimes)
+        events += told(record, after) if record.name not in many else ()
         records[report.instance] = replace(record, standing=after, status=after.status)
+    for name in sorted(many):
+        events += told(state[name], records[name].standing)
     changed = [record for name, record in records.items() if record != state[name]]
     return InstanceChanges(changed=tuple(changed), events=tuple(events))
 
@@ -59,10 +64,10 @@ def reason_of(standing: Standing) -> dict[str, Any]:
     return {"reason": word, "reasonCode": code, "needsUser": code in NEEDS_USER}
 
 
-def _advance(before: Standing, report: Report, ttl: timedelta) -> Standing:
+def _advance(before: Standing, report: Report, lifetimes: Lifetimes) -> Standing:
     if isinstance(report, ConnectionReported):
         return connection_reported(before, report)
-    return pairing_reported(before, report, ttl)
+    return pairing_reported(before, report, lifetimes)
 
 
 def _pairing_events(after: Standing) -> list[tuple[str, dict[str, Any]]]:

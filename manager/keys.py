@@ -2,9 +2,10 @@
 
 import secrets
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Select, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from core.access import user_uuid
@@ -12,6 +13,8 @@ from core.crypto import Vault, fingerprint
 from core.db import Transaction
 from core.errors import Malformed
 from manager.tables import Instance, WebhookKey
+
+OVERLAP = timedelta(hours=24)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,16 +29,40 @@ def keys_of(connection: Connection, vault: Vault, instance_id: UUID) -> HookKeys
     """The newest keys of an instance; made when it has none. The caller's transaction."""
     query = select(WebhookKey.sealed).where(WebhookKey.instance_id == instance_id)
     sealed = connection.execute(query.order_by(WebhookKey.created_at.desc()).limit(1)).scalar()
-    if sealed is not None:
-        return HookKeys(**vault.open(sealed))
+    return HookKeys(**vault.open(sealed)) if sealed is not None else _make(connection, vault, instance_id)
+
+
+def rotate(connection: Connection, vault: Vault, instance_id: UUID) -> HookKeys:
+    """New keys; the ones before stay good for a day: the gateway's retries carry them for up to 25 minutes."""
+    ending = update(WebhookKey).where(WebhookKey.instance_id == instance_id, WebhookKey.expires_at.is_(None))
+    connection.execute(ending.values(expires_at=func.now() + OVERLAP))
+    return _make(connection, vault, instance_id)
+
+
+def prune(connection: Connection, age: timedelta) -> int:
+    """Drop keys that ended longer ago than `age`. Rows dropped."""
+    return connection.execute(delete(WebhookKey).where(WebhookKey.expires_at < func.now() - age)).rowcount
+
+
+def _make(connection: Connection, vault: Vault, instance_id: UUID) -> HookKeys:
     made = HookKeys(token=f"whk_{secrets.token_urlsafe(32)}", jwt_key=secrets.token_urlsafe(32))
     values = {
         "instance_id": instance_id,
         "token_hash": fingerprint(made.token),
         "sealed": vault.seal(vars(made)),
+        "created_at": func.clock_timestamp(),  # later than the one before, also in one transaction
     }
     connection.execute(insert(WebhookKey).values(values))
     return made
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holder:
+    """Whose key it is. `gateway_name`: what the gateway calls the instance."""
+
+    instance: str
+    gateway_name: str
+    user_id: UUID | None
 
 
 @dataclass(frozen=True)
@@ -45,25 +72,31 @@ class KeyCabinet:
     transaction: Transaction
     vault: Vault
 
-    def token_owner(self, token_hash: bytes) -> tuple[str, UUID | None] | None:
-        """Instance name and user of the key with this hash."""
-        query = select(Instance.instance_name, Instance.user_id).join(WebhookKey).where(
-            WebhookKey.token_hash == token_hash
-        )  # fmt: skip
-        with self.transaction() as connection:
-            found = connection.execute(query).first()
-        return (found.instance_name, found.user_id) if found else None
+    def token_owner(self, token_hash: bytes) -> Holder | None:
+        """Whose the key with this hash is, while it is good."""
+        query = _HOLDER.join(WebhookKey).where(WebhookKey.token_hash == token_hash, _GOOD)
+        return self._holder(query)
 
     def jwt_keys(self, instance: str) -> list[str]:
-        query = select(WebhookKey.sealed).join(Instance).where(Instance.instance_name == instance)
+        query = select(WebhookKey.sealed).join(Instance).where(Instance.instance_name == instance, _GOOD)
         with self.transaction() as connection:
             return [self.vault.open(sealed)["jwt_key"] for sealed in connection.execute(query).scalars()]
 
-    def user_instance(self, user_id: str) -> str | None:
-        """The name of a user's instance; None also for what is no user id."""
+    def user_instance(self, user_id: str) -> Holder | None:
+        """A user's instance; None also for what is no user id."""
         try:
-            query = select(Instance.instance_name).where(Instance.user_id == user_uuid(user_id))
+            return self._holder(_HOLDER.where(Instance.user_id == user_uuid(user_id)))
         except Malformed:
             return None
+
+    def _holder(self, query: Select[str, str | None, UUID | None]) -> Holder | None:
         with self.transaction() as connection:
-            return connection.execute(query).scalar()
+            row = connection.execute(query).first()
+        if row is None:
+            return None
+        name = row.instance_name
+        return Holder(instance=name, gateway_name=row.gateway_name or name, user_id=row.user_id)
+
+
+_HOLDER = select(Instance.instance_name, Instance.gateway_name, Instance.user_id)
+_GOOD = or_(WebhookKey.expires_at.is_(None), WebhookKey.expires_at > func.now())

@@ -19,13 +19,20 @@ from core.errors import Conflict
 HOLD = timedelta(seconds=105)  # one guarded call, retries included: 90 s, and 15 s more. Renewed before each
 WAIT_S = 30.0
 LOOK_EVERY_S = 0.15
+# `before` is what somebody was doing who never let go
 TAKE = text("""
-INSERT INTO instance_leases AS held (instance_name, holder, until) VALUES (:name, :holder, now() + :hold)
-ON CONFLICT (instance_name) DO UPDATE SET holder = excluded.holder, until = excluded.until WHERE held.until < now()
+WITH before AS (SELECT operation FROM instance_leases WHERE instance_name = :name)
+INSERT INTO instance_leases AS held (instance_name, holder, until, operation)
+VALUES (:name, :holder, now() + :hold, :operation)
+ON CONFLICT (instance_name) DO UPDATE SET
+    holder = excluded.holder, until = excluded.until, operation = excluded.operation
+WHERE held.until < now()
+RETURNING (SELECT operation FROM before) AS interrupted
 """)
 RENEW = text("""
 UPDATE instance_leases SET until = now() + :hold WHERE instance_name = :name AND holder = :holder
 """)
+INTERRUPTED = text("SELECT instance_name FROM instance_leases WHERE until < now() ORDER BY until LIMIT 100")
 DROP = text("DELETE FROM instance_leases WHERE instance_name = :name AND holder = :holder")
 
 
@@ -35,15 +42,18 @@ class InstanceLease(Base):
     instance_name: Mapped[str] = mapped_column(Text, primary_key=True)
     holder: Mapped[str] = mapped_column(Text)
     until: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    operation: Mapped[str | None] = mapped_column(Text)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lease:
-    """An instance in our hands."""
+    """An instance in our hands. `interrupted`: what somebody was doing to it who died over it; nobody knows how far
+    that got."""
 
     transaction: Transaction
     name: str
     holder: str
+    interrupted: str | None = None
 
     def renew(self) -> None:
         """Hold it for the time of one more call, in a transaction of its own.
@@ -61,24 +71,33 @@ class Leases:
         self._transaction, self._sleep = transaction, sleep
 
     @contextlib.contextmanager
-    def hold(self, name: str) -> Iterator[Lease]:
+    def hold(self, name: str, operation: str) -> Iterator[Lease]:
         """Wait for the instance, at most 30 s, and hold it for one call. Raises Conflict, StorageUnavailable."""
         holder = uuid4().hex
         for _ in range(int(WAIT_S / LOOK_EVERY_S)):
-            if self._take(name, holder):
+            if lease := self._take(name, holder, operation):
                 break
             self._sleep(LOOK_EVERY_S)
         else:
             raise busy()
         try:
-            yield Lease(transaction=self._transaction, name=name, holder=holder)
+            yield lease
         finally:
             with self._transaction() as connection:
                 connection.execute(DROP, {"name": name, "holder": holder})
 
-    def _take(self, name: str, holder: str) -> bool:
+    def interrupted(self) -> list[str]:
+        """The instances that somebody died over."""
         with self._transaction() as connection:
-            return connection.execute(TAKE, {"name": name, "holder": holder, "hold": HOLD}).rowcount == 1
+            return list(connection.execute(INTERRUPTED).scalars())
+
+    def _take(self, name: str, holder: str, operation: str) -> Lease | None:
+        with self._transaction() as connection:
+            values = {"name": name, "holder": holder, "hold": HOLD, "operation": operation}
+            taken = connection.execute(TAKE, values).first()
+        if taken is None:
+            return None
+        return Lease(transaction=self._transaction, name=name, holder=holder, interrupted=taken.interrupted)
 
 
 def busy() -> Conflict:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
-from manager.providers.port import ConnectionReported, Pairing, PairingReported, State
+from manager.providers.port import ConnectionReported, Found, Pairing, PairingReported, State
 
 
 class Status(StrEnum):
@@ -22,9 +22,22 @@ class Status(StrEnum):
     CONNECTED = "connected"
 
 
+LOGGED_OUT = 401  # Baileys' DisconnectReason.loggedOut
+CODE_WITHIN = timedelta(seconds=60)
 NEVER, NOW = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 # of two reports in the same millisecond the more final one wins, whichever comes first
 RANK = {State.CONNECTING: 0, State.DISCONNECTED: 1, State.REFUSED: 2, State.CONNECTED: 3}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lifetimes:
+    """How long a QR and a pairing code are good, from when we get them."""
+
+    qr: timedelta
+    code: timedelta = timedelta(seconds=60)
+
+    def of(self, pairing: Pairing | None) -> timedelta:
+        return self.code if pairing and pairing.pairing_code else self.qr
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +74,10 @@ class Standing:
 @dataclass(frozen=True, kw_only=True)
 class InstanceRecord:
     """An instance as the database has it. `hooked`: the gateway has taken it, with our webhook. `owner_phones`:
-    digits of the owner's other phones."""
+    digits of the owner's other phones. `gateway_name`: what its gateway calls it. `asked_at`: when we last asked
+    for a connection. `spent`: it must be made anew on the gateway before a phone can pair. `deleted`: hidden until
+    somebody connects again.
+    """
 
     id: UUID
     name: str
@@ -72,6 +88,10 @@ class InstanceRecord:
     updated_at: datetime | None
     hooked: bool = False
     owner_phones: tuple[str, ...] = ()
+    gateway_name: str = ""
+    asked_at: datetime | None = None
+    spent: bool = False
+    deleted: bool = False
 
     @property
     def scope(self) -> str:
@@ -95,17 +115,17 @@ def connection_reported(before: Standing, report: ConnectionReported) -> Standin
     after = _opened(after, report) if report.state is State.CONNECTED else after
     after = _alive(after, report) if report.state in (State.CONNECTED, State.CONNECTING) else _reasoned(after, report)
     known = (before.state_at or NEVER, RANK.get(before.state, 0))
-    if (report.reported_at or NOW, RANK[report.state]) < known:
+    if (report.reported_at or NOW, RANK[report.state]) <= known:
         return after
     return replace(after, state=report.state, state_at=report.reported_at or before.state_at)
 
 
-def pairing_reported(before: Standing, report: PairingReported, ttl: timedelta) -> Standing:
+def pairing_reported(before: Standing, report: PairingReported, lifetimes: Lifetimes) -> Standing:
     """Take a code in, or its end, unless a newer word about it is known. A report without a time is the newest."""
     at = report.reported_at or before.pairing_at
     if report.reported_at and _order(at, report.pairing) < _order(before.pairing_at, before.pairing):
         return before
-    expires_at = report.received_at + ttl if report.pairing else None
+    expires_at = report.received_at + lifetimes.of(report.pairing) if report.pairing else None
     if (at, report.pairing) == (before.pairing_at, before.pairing) and expires_at and before.pairing_expires_at:
         expires_at = min(expires_at, before.pairing_expires_at)  # told twice, it does not live longer
     replaced = before if report.pairing == before.pairing else _unpaired(before)
@@ -117,7 +137,7 @@ def asked(before: Standing, at: datetime) -> Standing:
     if before.state is State.CONNECTED:
         return before
     is_over = before.pairing_expires_at is not None and before.pairing_expires_at <= at
-    return replace(_unpaired(before) if is_over else before, state=State.CONNECTING)
+    return _now(_unpaired(before) if is_over else before, State.CONNECTING)
 
 
 def pairing_shown(before: Standing, pairing: Pairing, expires_at: datetime) -> Standing:
@@ -135,8 +155,41 @@ def seen(before: Standing, state: State, at: datetime) -> Standing:
     """We looked ourselves, and the gateway said this: it counts until a report newer than those known comes."""
     is_open = state is State.CONNECTED
     connected_at = at if is_open and before.state is not state else before.connected_at
-    after = replace(before, state=state, connected_at=connected_at)
+    after = replace(_now(before, state), connected_at=connected_at)
     return _unpaired(after) if is_open else after
+
+
+def identified(before: Standing, found: Found | None) -> Standing:
+    """The gateway's list said whose phone it is; a report that names one counts more."""
+    if found is None or found.phone is None or before.phone:
+        return before
+    return replace(before, phone=found.phone, profile_name=found.profile_name or before.profile_name)
+
+
+def parted(before: Standing) -> Standing:
+    """We unpaired the phone ourselves. Whose it was stays known."""
+    return replace(_now(_unpaired(before), State.DISCONNECTED), reason=LOGGED_OUT, reason_at=before.alive_at)
+
+
+def made_anew(before: Standing) -> Standing:
+    """The gateway has a new instance in its place: what the old one showed is over."""
+    return _now(_excused(_unpaired(before)), State.DISCONNECTED)
+
+
+def needs_making(record: InstanceRecord, at: datetime) -> bool:
+    """Whether a connection asked for now would lead nowhere: the phone was unpaired by us (2.3.x goes deaf), the
+    gateway's codes are used up, or it was asked a minute ago and shows none."""
+    stuck = record.standing.state is State.CONNECTING and record.standing.pairing is None
+    waited = record.asked_at is not None and at - record.asked_at > CODE_WITHIN
+    return record.spent or record.standing.state is State.REFUSED or (stuck and waited)
+
+
+def _now(before: Standing, state: State) -> Standing:
+    """What we know from ourselves comes right after the newest report, so that the same report once more, from the
+    log or from a retry, is not news."""
+    if before.state is state:
+        return before
+    return replace(before, state=state, state_at=before.state_at and before.state_at + timedelta(microseconds=1))
 
 
 def _settled(before: Standing, at: datetime | None) -> Standing:

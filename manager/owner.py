@@ -2,21 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
 from sqlalchemy import Connection
 
 from core.events import Effects
 from manager import fold, store
 from manager.fold import InstanceChanges, Report
-from manager.lifecycle import InstanceRecord
+from manager.lifecycle import InstanceRecord, Lifetimes
 
 
 @dataclass(frozen=True)
 class InstanceOwner:
     """load locks the instances, in the order of their names; fold is pure; apply is one statement."""
 
-    ttl: timedelta
+    lifetimes: Lifetimes
 
     def keys(self, incoming: Sequence[Report]) -> set[str]:
         return {report.instance for report in incoming}
@@ -25,7 +24,7 @@ class InstanceOwner:
         return store.named(connection, keys, lock=True)
 
     def fold(self, state: dict[str, InstanceRecord], incoming: Sequence[Report]) -> InstanceChanges:
-        return fold.fold(state, incoming, self.ttl)
+        return fold.fold(state, incoming, self.lifetimes)
 
     def apply(self, connection: Connection, changes: InstanceChanges) -> Effects:
         store.save(connection, changes.changed)

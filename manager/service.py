@@ -1,34 +1,47 @@
-"""WhatsAppManager: each user has exactly one instance `user_<id>`, and can connect it.
+"""WhatsAppManager: each user has exactly one instance `user_<id>`, and can connect it, part from it, and write.
 
-Called by the API and by live sockets. Talks to the gateway through a guarded provider, never inside a
-transaction. The row is written before the gateway hears of the instance: its first webhook is on its way
-before `create` has answered, and must find its key here.
+Called by the API and by live sockets. Talks to the gateway through `Upstream`, never inside a transaction. The row
+is written before the gateway hears of the instance: its first webhook is on its way before `create` has answered,
+and must find its key here.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Connection
 
-from core import events
+from core import audit, events
 from core.clock import Clock
-from core.crypto import Vault
 from core.db import Transaction
-from core.errors import InstanceUnknown, NameInUse, NotConfigured
+from core.errors import NotConfigured, NotConnected, NotFound
 from manager import store
 from manager.fold import told
-from manager.keys import keys_of
 from manager.leases import Lease, Leases
-from manager.lifecycle import InstanceRecord, Standing, Status, asked, pairing_shown, seen
-from manager.providers.port import Hook, Provider, Snapshot, State
+from manager.lifecycle import (
+    InstanceRecord,
+    Lifetimes,
+    Standing,
+    Status,
+    asked,
+    identified,
+    made_anew,
+    needs_making,
+    pairing_shown,
+    parted,
+    seen,
+)
+from manager.phones import full_number
+from manager.providers.port import Sent, Snapshot, State
+from manager.upstream import Upstream
 
 log = structlog.get_logger()
 FRESH_FOR = timedelta(seconds=5)  # a code with less time left is not worth showing
 LOOK_EVERY_S = 0.2
+LOGOUT, CLOSE, DELETE = "logout", "close", "delete"
+PARTINGS = (LOGOUT, CLOSE, DELETE)
 
 
 def instance_name_for(user_id: UUID) -> str:
@@ -44,24 +57,23 @@ class Connecting:
 
 
 class WhatsAppManager:
-    """`provider` is None where no gateway is configured. `rung` is told the users whose feed has grown."""
+    """`upstream` is None where no gateway is configured. `rung` is told the users whose feed has grown."""
 
     def __init__(
         self,
         transaction: Transaction,
-        provider: Provider | None,
-        vault: Vault,
+        upstream: Upstream | None,
         leases: Leases,
         clock: Clock,
         *,
-        webhook_base: str,
-        qr_ttl: timedelta,
+        lifetimes: Lifetimes,
         rung: Callable[[list[str]], None],
+        default_country: str | None = None,
         sleep: Callable[[float], None] = time.sleep,
         wait_s: float = 8.0,
     ) -> None:
-        self._transaction, self._provider, self._vault, self._leases = transaction, provider, vault, leases
-        self._clock, self._webhook_base, self._qr_ttl, self._rung = clock, webhook_base, qr_ttl, rung
+        self._transaction, self._upstream, self._leases, self._clock = transaction, upstream, leases, clock
+        self._lifetimes, self._rung, self._default_country = lifetimes, rung, default_country
         self._sleep, self._wait_s = sleep, wait_s
 
     def find_user_instance(self, user_id: UUID) -> InstanceRecord | None:
@@ -78,96 +90,191 @@ class WhatsAppManager:
 
         Raises NotConfigured, ProviderError, Conflict, StorageUnavailable.
         """
-        provider = self._configured()
-        with self._leases.hold(instance_name_for(user_id)) as lease:
-            return self._create(lease, provider, user_id, organization_id)
+        upstream = self._configured()
+        with self._leases.hold(instance_name_for(user_id), "create") as lease:
+            record = self._row(user_id, organization_id)
+            if not record.hooked:
+                self._prepare(upstream, lease, record)
+        return record
 
-    def connect_user_whatsapp(self, user_id: UUID, organization_id: str | None = None) -> Connecting:
-        """Bring the user's WhatsApp towards "connected": to a QR where a phone has to scan one.
+    def connect_user_whatsapp(
+        self,
+        user_id: UUID,
+        organization_id: str | None = None,
+        *,
+        by_code: bool = False,
+        phone: object = None,
+    ) -> Connecting:
+        """Bring the user's WhatsApp towards "connected": to a QR, or to a pairing code for `phone`.
 
-        Clicks at the same time make one call; the others get what it brought. Without a code in the answer,
-        it comes by the live channel. Raises NotConfigured, ProviderError, Conflict, StorageUnavailable.
+        Clicks at the same time make one call; the others get what it brought. Without a code in the answer, it comes
+        by the live channel. Raises PhoneRequired, InvalidPhone, NotConfigured, ProviderError, Conflict,
+        StorageUnavailable.
         """
-        provider = self._configured()
-        with self._leases.hold(instance_name_for(user_id)) as lease:
-            record = self._create(lease, provider, user_id, organization_id)
+        upstream = self._configured()
+        number = full_number(phone, self._default_country) if by_code else None
+        with self._leases.hold(instance_name_for(user_id), "connect") as lease:
+            record = self._row(user_id, organization_id)
+            if lease.interrupted or record.status is Status.CONNECTED:
+                record = self._looked(upstream, lease, record)
             if record.status is Status.CONNECTED:
-                lease.renew()
-                found = provider.state(record.name).state
-                if found is State.CONNECTED:
-                    return Connecting(record=record, already_connected=True)
-                lease.renew()
-                record = self._change(user_id, lambda before: seen(before, found, self._clock.now()))
-            if self._is_fresh(record.standing):
+                return Connecting(record=record, already_connected=True)
+            if self._is_fresh(record.standing, by_code=by_code):
                 return Connecting(record=record)
-            snapshot = self._connect(lease, provider, record)
+            record = self._made_ready(upstream, lease, record, by_code=by_code)
+            snapshot = upstream.connect(lease, record, number)
             lease.renew()
-            record = self._show(user_id, snapshot)
+            record = self._show(upstream, lease, record, snapshot, pairing_method="code" if by_code else "qr")
         return Connecting(record=self._awaited(user_id, record))
 
-    def _configured(self) -> Provider:
-        if self._provider is None:
-            raise NotConfigured("WhatsApp is not configured", missing=["EVOLUTION_API_URL", "EVOLUTION_API_KEY"])
-        return self._provider
+    def part_user_whatsapp(self, user_id: UUID, how: str = LOGOUT) -> InstanceRecord:
+        """`logout` unpairs the phone, `close` also takes the instance off the gateway, `delete` hides it as well.
 
-    def _create(self, lease: Lease, provider: Provider, user_id: UUID, organization_id: str | None) -> InstanceRecord:
-        """The user's instance, here and on the gateway."""
+        The row stays, and connecting brings it back, with a new pairing. Raises NotFound, NotConfigured,
+        ProviderError, Conflict, StorageUnavailable.
+        """
+        upstream = self._configured()
+        if self.find_user_instance(user_id) is None:
+            raise NotFound("This user has no WhatsApp instance", code="INSTANCE_NOT_FOUND")
+        with self._leases.hold(instance_name_for(user_id), how) as lease:
+            record = self._row_of(user_id)
+            upstream.logout(lease, record)
+            is_gone = how != LOGOUT and upstream.remove(lease, record)
+            lease.renew()
+            return self._part(record, how, is_gone=is_gone)
+
+    def reconnect_user_whatsapp(self, user_id: UUID) -> InstanceRecord:
+        """Open the connection again with the pairing that is there: what one was seen to be afterwards.
+
+        Raises NotFound, NotConfigured, ProviderError, Conflict, StorageUnavailable.
+        """
+        upstream = self._configured()
+        with self._leases.hold(instance_name_for(user_id), "reconnect") as lease:
+            record = self._looked(upstream, lease, self._row_of(user_id))
+            if record.status is Status.CONNECTED:
+                return record
+            snapshot = upstream.restart(lease, record)
+            lease.renew()
+            return self._show(upstream, lease, record, snapshot)
+
+    def settle_interrupted(self) -> int:
+        """Look at the instances that somebody died over, so that what is known of them is so. How many there were."""
+        names = self._leases.interrupted()
+        with self._transaction() as connection:
+            records = store.named(connection, names)
+        for name in names:
+            with self._leases.hold(name, "settle") as lease:
+                if name in records:
+                    self._looked(self._configured(), lease, records[name])
+        return len(names)
+
+    def forget(self, user_id: UUID, actor: str) -> None:
+        """Delete the user's row, as the seed's SQL does; conversations and messages go with it. Raises NotFound."""
+        with self._leases.hold(instance_name_for(user_id), "reset"), self._transaction() as connection:
+            record = store.lock_by_user(connection, user_id)
+            store.remove(connection, record.id)
+            audit.note(connection, actor=actor, action="instance.reset", subject=record.name)
+
+    def send_text(self, user_id: UUID, to: object, words: str) -> Sent:
+        """Write to somebody. Never repeated: after a TimedOut it may have been sent.
+
+        Raises NotFound, NotConnected, InvalidPhone, ProviderError.
+        """
+        upstream = self._configured()
+        record = self.find_user_instance(user_id)
+        if record is None:
+            raise NotFound("This user has no WhatsApp instance", code="INSTANCE_NOT_FOUND")
+        if record.status is not Status.CONNECTED:
+            raise NotConnected("WhatsApp is not connected")
+        return upstream.provider.send_text(record.gateway_name, full_number(to, self._default_country), words)
+
+    def _configured(self) -> Upstream:
+        if self._upstream is None:
+            raise NotConfigured("WhatsApp is not configured", missing=["EVOLUTION_API_URL", "EVOLUTION_API_KEY"])
+        return self._upstream
+
+    def _row(self, user_id: UUID, organization_id: str | None) -> InstanceRecord:
+        """The user's row, made when there is none; a deleted one is there again."""
         with self._transaction() as connection:
             name = instance_name_for(user_id)
             store.insert_if_new(connection, name=name, user_id=user_id, organization_id=organization_id)
             record = store.lock_by_user(connection, user_id)
+            if record.deleted:
+                store.mark(connection, record.id, deleted_at=None)
+        return replace(record, deleted=False)
+
+    def _row_of(self, user_id: UUID) -> InstanceRecord:
+        with self._transaction() as connection:
+            return store.lock_by_user(connection, user_id)
+
+    def _prepare(self, upstream: Upstream, lease: Lease, record: InstanceRecord) -> None:
+        """Have it on the gateway, fit to pair."""
+        if record.spent:
+            upstream.renew(lease, record)
+        else:
+            upstream.create(lease, record)
+
+    def _made_ready(self, upstream: Upstream, lease: Lease, record: InstanceRecord, *, by_code: bool) -> InstanceRecord:
+        """Have it on the gateway, in a state from which a connection leads somewhere."""
+        # while it connects, the gateway takes no number
+        is_busy = by_code and record.hooked and upstream.look(lease, record) is State.CONNECTING
+        if is_busy or needs_making(record, self._clock.now()):
+            upstream.renew(lease, record)
+            return self._change(record, made_anew)
         if not record.hooked:
-            self._create_upstream(lease, provider, record)
+            upstream.create(lease, record)
         return record
 
-    def _create_upstream(self, lease: Lease, provider: Provider, record: InstanceRecord) -> None:
-        """Make the instance on the gateway, or take over the one that is there; our webhook points here after it."""
-        with self._transaction() as connection:
-            hook = self._hook(connection, record)
+    def _looked(self, upstream: Upstream, lease: Lease, record: InstanceRecord) -> InstanceRecord:
+        found = upstream.look(lease, record)
+        now = self._clock.now()
         lease.renew()
-        try:
-            provider.create(record.name, hook)
-            log.info("instance_created", instance=record.name)
-        except NameInUse:
-            lease.renew()
-            provider.set_hook(record.name, hook)
-            log.info("instance_adopted", instance=record.name)
-        lease.renew()
-        with self._transaction() as connection:
-            store.mark_hooked(connection, record.id)
+        return self._change(record, lambda before: seen(before, found, now))
 
-    def _connect(self, lease: Lease, provider: Provider, record: InstanceRecord) -> Snapshot:
-        lease.renew()
-        try:
-            return provider.connect(record.name)
-        except InstanceUnknown:
-            log.info("instance_lost_by_gateway", instance=record.name)
-            self._create_upstream(lease, provider, record)
-            lease.renew()
-            return provider.connect(record.name)
-
-    def _show(self, user_id: UUID, snapshot: Snapshot) -> InstanceRecord:
-        """Keep and tell what the gateway's answer brought."""
+    def _show(
+        self, upstream: Upstream, lease: Lease, record: InstanceRecord, snapshot: Snapshot, **columns: object
+    ) -> InstanceRecord:
+        """Keep and tell what the gateway's answer brought; and `columns` of the row."""
         now = self._clock.now()
         if snapshot.state is State.CONNECTED:
-            return self._change(user_id, lambda before: seen(before, State.CONNECTED, now))
+            known = None if record.standing.phone else upstream.identity(lease, record)
+            return self._change(record, lambda before: identified(seen(before, State.CONNECTED, now), known))
 
         def shown(before: Standing) -> Standing:
-            waiting = asked(before, now)
-            return pairing_shown(waiting, snapshot.pairing, now + self._qr_ttl) if snapshot.pairing else waiting
+            waiting, until = asked(before, now), now + self._lifetimes.of(snapshot.pairing)
+            return pairing_shown(waiting, snapshot.pairing, until) if snapshot.pairing else waiting
 
-        return self._change(user_id, shown)
+        asked_at = None if record.standing.state is State.CONNECTING else now  # since when it leads nowhere
+        return self._change(record, shown, asked_at=asked_at, **columns)
 
-    def _change(self, user_id: UUID, change: Callable[[Standing], Standing]) -> InstanceRecord:
+    def _part(self, record: InstanceRecord, how: str, *, is_gone: bool) -> InstanceRecord:
+        now = self._clock.now()
+        columns: dict[str, object] = {"spent": True, "asked_at": None}
+        if how != LOGOUT:
+            columns |= {"hooked_at": None, "gone_at": now if is_gone else None}
+        if how == DELETE:
+            columns |= {"deleted_at": now}
+        changed = self._change(record, parted)
         with self._transaction() as connection:
-            before = store.lock_by_user(connection, user_id)
+            store.mark(connection, record.id, **columns)
+        log.info("instance_parted", instance=record.name, how=how, gone=is_gone)
+        return changed
+
+    def _change(
+        self, record: InstanceRecord, change: Callable[[Standing], Standing], **columns: object
+    ) -> InstanceRecord:
+        with self._transaction() as connection:
+            before = store.lock(connection, record.id)
             after = change(before.standing)
-            record = replace(before, standing=after, status=after.status)
-            store.save(connection, [record])
+            changed = replace(before, standing=after, status=after.status)
+            store.save(connection, [changed])
             happened = told(before, after)
+            if given := {name: value for name, value in columns.items() if value is not None}:
+                store.mark(connection, record.id, **given)
             events.record(connection, happened)
-        self._told(happened)
-        return record
+        if happened:
+            self._rung(sorted({str(event.user_id) for event in happened}))
+        return changed
 
     def _awaited(self, user_id: UUID, record: InstanceRecord) -> InstanceRecord:
         """Give the webhook a few seconds to bring a code that the gateway's answer did not have yet."""
@@ -178,15 +285,7 @@ class WhatsAppManager:
             tries -= 1
         return record
 
-    def _is_fresh(self, standing: Standing) -> bool:
-        until = standing.pairing_expires_at
-        return standing.pairing is not None and until is not None and until > self._clock.now() + FRESH_FOR
-
-    def _hook(self, connection: Connection, record: InstanceRecord) -> Hook:
-        keys = keys_of(connection, self._vault, record.id)
-        url = f"{self._webhook_base}/api/webhook/user/{record.user_id}"
-        return Hook(url=url, token=keys.token, jwt_key=keys.jwt_key)
-
-    def _told(self, happened: Sequence[events.DomainEvent]) -> None:
-        if happened:
-            self._rung(sorted({str(event.user_id) for event in happened}))
+    def _is_fresh(self, standing: Standing, *, by_code: bool) -> bool:
+        until, pairing = standing.pairing_expires_at, standing.pairing
+        wanted = pairing and (pairing.pairing_code if by_code else pairing.qr)
+        return bool(wanted) and until is not None and until > self._clock.now() + FRESH_FOR

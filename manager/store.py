@@ -6,7 +6,7 @@ Rows never leave: everybody else gets the frozen `InstanceRecord` of manager.lif
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from uuid import UUID
 
-from sqlalchemy import Connection, RowMapping, func, select, text, update
+from sqlalchemy import Connection, RowMapping, delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from core.errors import NotFound
@@ -42,15 +42,25 @@ WHERE kept.id = new.id
 
 
 def find_by_user(connection: Connection, user_id: UUID) -> InstanceRecord | None:
-    return _one(connection.execute(select(Instance.__table__).where(Instance.user_id == user_id)).mappings())
+    """Not one that was deleted."""
+    theirs = (Instance.user_id == user_id) & Instance.deleted_at.is_(None)
+    return _one(connection.execute(select(Instance.__table__).where(theirs)).mappings())
 
 
 def lock_by_user(connection: Connection, user_id: UUID) -> InstanceRecord:
-    """Raises NotFound."""
+    """Also one that was deleted. Raises NotFound."""
     query = select(Instance.__table__).where(Instance.user_id == user_id).with_for_update()
     if found := _one(connection.execute(query).mappings()):
         return found
     raise NotFound("This user has no WhatsApp instance", code="INSTANCE_NOT_FOUND")
+
+
+def lock(connection: Connection, instance_id: UUID) -> InstanceRecord:
+    """Raises NotFound: somebody deleted the row by hand."""
+    query = select(Instance.__table__).where(Instance.id == instance_id).with_for_update()
+    if found := _one(connection.execute(query).mappings()):
+        return found
+    raise NotFound("This instance is there no more", code="INSTANCE_NOT_FOUND")
 
 
 def named(connection: Connection, names: Collection[str], *, lock: bool = False) -> dict[str, InstanceRecord]:
@@ -60,10 +70,15 @@ def named(connection: Connection, names: Collection[str], *, lock: bool = False)
     return {row["instance_name"]: record_of(row) for row in rows}
 
 
-def providers(connection: Connection, names: Collection[str]) -> dict[str, str]:
-    """Which of these instances exist, and whose gateway each lives on."""
-    query = select(Instance.instance_name, Instance.provider).where(Instance.instance_name.in_(names))
-    return {row.instance_name: row.provider for row in connection.execute(query)}
+def remove(connection: Connection, instance_id: UUID) -> None:
+    connection.execute(delete(Instance).where(Instance.id == instance_id))
+
+
+def gateway_names(connection: Connection, names: Collection[str]) -> dict[str, str | None]:
+    """Which of these instances exist, and what their gateways call them; None for one that was deleted."""
+    query = select(Instance.instance_name, Instance.gateway_name, Instance.deleted_at)
+    rows = connection.execute(query.where(Instance.instance_name.in_(names)))
+    return {row.instance_name: None if row.deleted_at else row.gateway_name or row.instance_name for row in rows}
 
 
 def insert_if_new(connection: Connection, *, name: str, user_id: UUID, organization_id: str | None) -> None:
@@ -73,8 +88,14 @@ def insert_if_new(connection: Connection, *, name: str, user_id: UUID, organizat
 
 
 def mark_hooked(connection: Connection, instance_id: UUID) -> None:
-    """The gateway has the instance and our webhook."""
-    connection.execute(update(Instance).where(Instance.id == instance_id).values(hooked_at=func.now()))
+    """The gateway has the instance, fresh or taken over, and our webhook."""
+    now = {"hooked_at": func.now(), "hook_checked_at": func.now(), "spent": False, "gone_at": None}
+    connection.execute(update(Instance).where(Instance.id == instance_id).values(**now))
+
+
+def mark(connection: Connection, instance_id: UUID, **columns: object) -> None:
+    """Set these columns of an instance."""
+    connection.execute(update(Instance).where(Instance.id == instance_id).values(**columns))
 
 
 def owner_phones(connection: Connection, organizations: Collection[str]) -> dict[str, set[str]]:
@@ -154,6 +175,10 @@ def record_of(row: RowMapping) -> InstanceRecord:
         updated_at=row["updated_at"],
         hooked=row["hooked_at"] is not None,
         owner_phones=tuple(row["owner_phones"]),
+        gateway_name=row["gateway_name"] or row["instance_name"],
+        asked_at=row["asked_at"],
+        spent=row["spent"],
+        deleted=row["deleted_at"] is not None,
     )
 
 

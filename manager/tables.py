@@ -27,8 +27,11 @@ class Instance(Base):
     `state`, `state_at`: the newest connection report and the sender's time of it; `pairing_at`: the newest
     QR's, or of what ended it; `phone_at`: the newest open's that named a phone; `reason_at`: the newest reason's;
     `alive_at`: the newest sign of life's. They are clocks of the gateway's host and are only ever compared with
-    each other. `owner_phones`: other numbers of the owner, digits only. `hooked_at`: the gateway has the instance, with
-    our webhook; null until then, so that a click that broke off half way is finished by the next one.
+    each other. `owner_phones`: other numbers of the owner, digits only. `gateway_name`: its name on the gateway
+    where that is another one. `hooked_at`: the gateway has the instance, with our webhook; null until then, so that
+    a click that broke off half way is finished by the next. `asked_at`: when we last asked for a connection.
+    `spent`: it must be made anew on the gateway before a phone can pair. `deleted_at`: hidden until somebody
+    connects again; `gone_at`: the gateway was seen without it. These are our own clock's.
     """
 
     __tablename__ = "whatsapp_instances"
@@ -37,6 +40,8 @@ class Instance(Base):
         Index("idx_whatsapp_instances_user_unique", "user_id", unique=True),
         Index("idx_whatsapp_instances_instance_name", "instance_name"),
         Index("uq_whatsapp_instances_instance_name", "instance_name", unique=True),
+        Index("uq_whatsapp_instances_gateway_name", "gateway_name", unique=True),
+        CheckConstraint("pairing_method IN ('qr', 'code')", name="pairing_method"),
         CheckConstraint("status IN ('disconnected', 'connecting', 'qr_pending', 'connected')", name="status"),
     )
 
@@ -67,11 +72,19 @@ class Instance(Base):
     messages_received_count: Mapped[int] = mapped_column(BigInteger, server_default="0")
     reason_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     alive_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    gateway_name: Mapped[str | None] = mapped_column(Text)
+    display_name: Mapped[str | None] = mapped_column(Text)
+    pairing_method: Mapped[str] = mapped_column(Text, server_default="qr")
+    asked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    deleted_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    gone_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    hook_checked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    spent: Mapped[bool] = mapped_column(server_default=text("false"))
 
 
 class WebhookKey(Base):
     """What an instance's gateway proves itself with. The hash finds the token; the sealed text is sent again
-    whenever the webhook has to be set anew."""
+    whenever the webhook has to be set anew. One that was replaced is good until `expires_at`."""
 
     __tablename__ = "webhook_keys"
     __table_args__ = (Index("uq_webhook_keys_token_hash", "token_hash", unique=True),)
@@ -81,3 +94,4 @@ class WebhookKey(Base):
     token_hash: Mapped[bytes] = mapped_column(LargeBinary)
     sealed: Mapped[bytes] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    expires_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))

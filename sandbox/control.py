@@ -4,31 +4,47 @@ They are for programs and people on this machine: a browser page from elsewhere 
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import urlsplit
 
 from flask import Blueprint, Response, request
 
-from sandbox import numbers
-from sandbox.chat import Chat
+from sandbox import faults, numbers, samples
 from sandbox.errors import ControlError
+from sandbox.faults import Switchboard
 from sandbox.guards import read_body
-from sandbox.phone import FINAL, SILENTLY_REPAIRED, Phones
+from sandbox.inbound import Inbound
+from sandbox.phone import Phones
+from sandbox.reports import REASONS
 from sandbox.routes import answer
-from sandbox.state import Instance, World
+from sandbox.state import Instance, Mode, World
 
 DEFAULT_PROFILE = "Loja Teste"
 MESSAGES_AT_ONCE = 1_000
-REASONS = SILENTLY_REPAIRED | FINAL.keys()
+MODES: tuple[Mode, ...] = get_args(Mode)
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
-def make_control(world: World, phones: Phones, chat: Chat, reset: Callable[[], None]) -> Blueprint:
-    """`reset` forgets all instances, planned steps, deliveries and the log."""
+def make_control(
+    world: World, phones: Phones, inbound: Inbound, board: Switchboard, reset: Callable[[], None]
+) -> Blueprint:
+    """`reset` forgets all instances, planned steps, faults, deliveries and the log."""
     blueprint = Blueprint("control", __name__, url_prefix="/sandbox")
     blueprint.before_request(require_local)
+    _add_phones(blueprint, world, phones, inbound)
+    _add_instances(blueprint, world, phones)
+    _add_faults(blueprint, board)
 
+    @blueprint.post("/reset")
+    def forget() -> Response:
+        reset()
+        return answer({"status": "reset"})
+
+    return blueprint
+
+
+def _add_phones(blueprint: Blueprint, world: World, phones: Phones, inbound: Inbound) -> None:
     @blueprint.post("/phones/scan")
     def scan() -> Response:
         body = read_body()
@@ -40,19 +56,20 @@ def make_control(world: World, phones: Phones, chat: Chat, reset: Callable[[], N
     @blueprint.post("/phones/message")
     def message() -> Response:
         body = read_body()
-        instance, count = _instance(world, body), body.get("count", 1)
-        sender, text = _number(body, "from"), _text(body, "text", blank=True)
-        name = _optional_text(body, "push_name")
+        instance, count, sample = _instance(world, body), body.get("count", 1), body.get("sample", "text")
+        # A sample needs no words of its own.
+        text = _text({"text": "Oi"} | body if "sample" in body else body, "text", blank=True)
+        sender, name = _number(body, "from"), _optional_text(body, "push_name")
+        if sample not in samples.NAMES:
+            raise ControlError(400, f"sample must be one of {', '.join(samples.NAMES)}")
         if not isinstance(count, int) or not 1 <= count <= MESSAGES_AT_ONCE:
             raise ControlError(400, f"count must be a number from 1 to {MESSAGES_AT_ONCE}")
-        sent = [chat.receive(instance, sender, text, name) for _ in range(count)]
+        id_ = _optional_text(body, "id")
+        sent = [inbound.receive(instance, sender, text, name, sample, id_) for _ in range(count)]
         return answer({"instance": instance.name, "ids": sent})
 
-    @blueprint.post("/reset")
-    def forget() -> Response:
-        reset()
-        return answer({"status": "reset"})
 
+def _add_instances(blueprint: Blueprint, world: World, phones: Phones) -> None:
     @blueprint.post("/instances/<name>/drop")
     def drop(name: str) -> Response:
         body = read_body()
@@ -62,7 +79,30 @@ def make_control(world: World, phones: Phones, chat: Chat, reset: Callable[[], N
         phones.drop(instance, reason, silent=body.get("silent") is True)
         return answer({"instance": name, "state": instance.live.state})
 
-    return blueprint
+    @blueprint.post("/instances/<name>/mode")
+    def set_mode(name: str) -> Response:
+        body = read_body()
+        instance, mode = _instance(world, {"instance": name}), body.get("mode")
+        if mode not in MODES:
+            raise ControlError(400, f"mode must be one of {', '.join(MODES)}")
+        phones.set_mode(instance, mode)
+        return answer({"instance": name, "mode": instance.live.mode, "state": instance.live.state})
+
+
+def _add_faults(blueprint: Blueprint, board: Switchboard) -> None:
+    @blueprint.get("/faults")
+    def show() -> Response:
+        return answer(faults.shown(board.now))
+
+    @blueprint.post("/faults")
+    def switch() -> Response:
+        board.switch(faults.read(read_body()))
+        return answer(faults.shown(board.now))
+
+    @blueprint.delete("/faults")
+    def heal() -> Response:
+        board.switch(faults.HEALTHY)
+        return answer(faults.shown(board.now))
 
 
 def require_local() -> None:

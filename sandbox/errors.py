@@ -1,12 +1,8 @@
 """What goes wrong, in Evolution's envelope for its routes and in one sentence for the control routes."""
 
-TITLES = {
-    400: "Bad Request",
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "Not Found",
-    500: "Internal Server Error",
-}
+from http import HTTPStatus
+
+TITLES = {status.value: status.phrase for status in HTTPStatus}
 
 LENGTH_OF_UNDEFINED = "Cannot read properties of undefined (reading 'length')"
 
@@ -19,7 +15,7 @@ class ApiError(Exception):
         super().__init__(status, message)
         self.status = status
         self.message = message
-        self.title = title or TITLES[status]
+        self.title = title or TITLES.get(status, "Error")
 
     def body(self) -> dict[str, object]:
         """`{"status": 404, "error": "Not Found", "response": {"message": ["Cannot GET /nope"]}}`."""

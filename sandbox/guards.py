@@ -67,8 +67,10 @@ def read_body() -> dict[str, Any]:
 
 
 def _parser_text(error: ValueError, raw: bytes) -> str:
-    """The words of V8's parser, more or less."""
+    """The words of V8's parser, for what it is given most."""
     position = error.pos if isinstance(error, json.JSONDecodeError) else 0
+    if str(error).startswith("Expecting property name"):
+        return f"Expected double-quoted property name in JSON at position {position}"
     if position >= len(raw.decode(errors="replace").rstrip()):
         return "Unexpected end of JSON input"
     return f"Unexpected token in JSON at position {position}"

@@ -1,5 +1,7 @@
 """Identifiers and times in the looks Evolution, its database and WhatsApp give them. Stateless."""
 
+import base64
+import hashlib
 import secrets
 import string
 import uuid
@@ -21,6 +23,20 @@ def token() -> str:
 def row_id() -> str:
     """A Prisma cuid, such as `cmwr8r3ui0005n37dkt8bitfn`."""
     return "c" + "".join(secrets.choice(_BASE36) for _ in range(24))
+
+
+def row_id_for(text: str) -> str:
+    """A cuid that stays with what it is for."""
+    number = int(hashlib.sha256(text.encode()).hexdigest(), 16)
+    digits = []
+    for _ in range(24):
+        number, rest = divmod(number, 36)
+        digits.append(_BASE36[rest])
+    return "c" + "".join(digits)
+
+
+def base64_text(raw: bytes) -> str:
+    return base64.b64encode(raw).decode()
 
 
 def sent_message_id() -> str:

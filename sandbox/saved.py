@@ -4,11 +4,12 @@ atomically)."""
 import json
 import os
 import tempfile
+from collections import deque
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sandbox.state import Instance, Webhook
+from sandbox.state import MESSAGES_KEPT, Instance, Message, Webhook
 
 FILE = "sandbox.json"
 
@@ -36,15 +37,17 @@ class StateFile:
 
 
 def _row(instance: Instance) -> dict[str, Any]:
-    """Everything but what lives in memory; `asdict` of the whole would copy the messages too."""
+    """Everything but what lives in memory."""
     row = {name: value for name, value in vars(instance).items() if name != "live"}
     row["webhook"] = asdict(instance.webhook) if instance.webhook else None
+    row["messages"] = [vars(message) for message in instance.messages]
     return row
 
 
 def _instance(row: dict[str, Any]) -> Instance:
-    webhook = row.pop("webhook")
-    return Instance(**row, webhook=Webhook(**webhook) if webhook else None)
+    webhook, messages = row.pop("webhook"), (Message(**one) for one in row.pop("messages", []))
+    kept = deque(messages, maxlen=MESSAGES_KEPT)
+    return Instance(**row, webhook=Webhook(**webhook) if webhook else None, messages=kept)
 
 
 def _replace(folder: Path, text: str) -> None:

@@ -16,17 +16,26 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 
-from sandbox.chat import Chat
+from sandbox.chats import Chats
 from sandbox.control import make_control
 from sandbox.delivery import Delivery
 from sandbox.errors import ApiError, ControlError
+from sandbox.faults import HEALTHY, Switchboard
+from sandbox.gate import Gate
 from sandbox.gateway import Gateway
 from sandbox.guards import Guards
+from sandbox.inbound import Inbound
+from sandbox.line import Line
 from sandbox.log import Log
+from sandbox.message_routes import make_messages
+from sandbox.metrics import Metrics, make_metrics
 from sandbox.phone import Habits, Phones
-from sandbox.routes import Metrics, answer, cannot, make_instance, make_instance_parts, make_service
+from sandbox.profiles import get_profile
+from sandbox.routes import answer, cannot, make_instance, make_instance_parts, make_service
 from sandbox.saved import StateFile
-from sandbox.state import Live, World
+from sandbox.scenes import Scenes
+from sandbox.sending import Sending
+from sandbox.state import CHANNEL, Live, World
 from sandbox.timers import Timers
 from sandbox.view import make_view
 
@@ -46,7 +55,8 @@ class _Quiet(WSGIRequestHandler):
 
 class Sandbox:
     """Start and stop may be called again and again: between them the process counts as dead, and a new start
-    connects every instance as Evolution does. Port 0 picks a free port and keeps it."""
+    connects instances as Evolution does. Port 0 picks a free port and keeps it. Raises ValueError for a profile
+    that does not exist."""
 
     def __init__(
         self,
@@ -60,7 +70,13 @@ class Sandbox:
         metrics_password: str | None = None,
         qr_after_s: float = 0.5,
         qr_limit: int = 30,
+        profile: str = "2.3.6",
+        licensed: bool = False,
+        cors_origin: str = "*",
+        receipts: bool = True,
+        reachable: bool = True,
     ) -> None:
+        self.profile = get_profile(profile)
         self._file = StateFile(Path(data_dir) if data_dir else None)
         if self._file.key is None:
             self._file.key = key or secrets.token_hex(24)
@@ -68,11 +84,14 @@ class Sandbox:
         self.port = port
         self.log = Log()
         self._timers = Timers(time_scale)
-        self._delivery = Delivery(self._timers, self.log)
+        self._faults = Switchboard()
+        self._delivery = Delivery(self._timers, self.log, self.profile, self._faults)
         self._world = World(self._file.save)
-        self._phones = Phones(
-            self._world, self._delivery, self._timers, Habits(qr_after_s=qr_after_s, qr_limit=qr_limit)
-        )
+        self._line = Line(self._world, self._delivery, self.profile)
+        self._receipts = receipts
+        habits = Habits(qr_after_s=qr_after_s, qr_limit=qr_limit, reachable=reachable)
+        self._phones = Phones(self._world, self._line, self._timers, habits, self.profile)
+        self._gate = Gate(self._faults, self.profile, licensed=licensed, cors_origin=cors_origin)
         self._app = self._make_app(Metrics(on=metrics, user=metrics_user, password=metrics_password))
         self._server: BaseWSGIServer | None = None
         self._thread: threading.Thread | None = None
@@ -101,6 +120,7 @@ class Sandbox:
         """Stop listening and end the threads; retries under way are lost. Twice is safe."""
         if self._server is None or self._thread is None:
             return
+        self._faults.switch(HEALTHY)  # lets go who hangs
         self._server.shutdown()
         self._thread.join(timeout=2)
         self._server.server_close()
@@ -109,7 +129,8 @@ class Sandbox:
         self._delivery.stop()
 
     def reset(self) -> None:
-        """Forget instances, what is planned, what is still to be delivered, and the log. The key stays."""
+        """Forget instances, faults, what is planned, what is still to be delivered, and the log. The key stays."""
+        self._faults.switch(HEALTHY)
         self._timers.clear()
         self._delivery.clear()
         self._world.replace([])
@@ -125,28 +146,38 @@ class Sandbox:
         self.stop()
 
     def _load(self) -> None:
-        """A process start: the rows are there, memory is empty; every instance connects, paired or not."""
+        """A process start: the rows are there, memory is empty; up to 2.3.6 every instance connects, paired or
+        not, later only those whose row says so."""
         instances = self._file.instances
         for instance in instances:
             instance.live = Live()
         self._world.replace(instances)
         self._world.saved()
         for instance in instances:
-            self._phones.connect(instance)
+            if instance.integration == CHANNEL:
+                instance.live.state = instance.status
+            elif self.profile.boots_all or instance.status != "close":
+                self._phones.connect(instance)
 
     def _make_app(self, metrics: Metrics) -> Flask:
         app = Flask("sandbox", static_folder=None)
         app.config["MAX_CONTENT_LENGTH"] = BODY_LIMIT_BYTES
         # An empty name must be an unknown route, not a redirect.
         app.url_map.merge_slashes = False
-        guards = Guards(self._world, self.key)
-        gateway = Gateway(self._world, self._delivery, self._phones)
-        chat = Chat(self._world, self._delivery, self._timers)
-        app.register_blueprint(make_service(self._world, guards, metrics))
+        world, line, profile = self._world, self._line, self.profile
+        guards = Guards(world, self.key)
+        gateway = Gateway(world, line, self._phones, self._timers, profile)
+        sending = Sending(world, line, self._timers, profile, receipts=self._receipts)
+        chats = Chats(world, line, self._timers)
+        inbound = Inbound(world, line, Scenes(line, profile), profile)
+        app.before_request(self._gate.admit)
+        app.register_blueprint(make_service(guards, profile))
+        app.register_blueprint(make_metrics(world, metrics, profile))
         app.register_blueprint(make_instance(guards, gateway))
-        app.register_blueprint(make_instance_parts(guards, gateway, chat))
-        app.register_blueprint(make_control(self._world, self._phones, chat, self.reset))
-        app.register_blueprint(make_view(self._world, self.log))
+        app.register_blueprint(make_instance_parts(guards, gateway))
+        app.register_blueprint(make_messages(world, guards, sending, chats, line))
+        app.register_blueprint(make_control(world, self._phones, inbound, self._faults, self.reset))
+        app.register_blueprint(make_view(world, self.log, self._faults, profile))
         _add_error_answers(app)
         app.after_request(self._record)
         return app

@@ -14,6 +14,12 @@ from sandbox import errors, ids
 from sandbox.qr import Qr, device_keys
 
 State = Literal["close", "connecting", "open"]
+Mode = Literal["normal", "half_open", "stuck_connecting", "qr_limit"]
+
+BAILEYS, CHANNEL = "WHATSAPP-BAILEYS", "EVOLUTION"
+
+MESSAGES_KEPT = 500
+IDS_REMEMBERED = 2_000
 
 SETTINGS: dict[str, Any] = {
     "rejectCall": False,
@@ -44,16 +50,23 @@ class Webhook:
 
 @dataclass
 class Message:
-    """One line of a chat, as the page shows it. `number` is the other side's."""
+    """A message as it is stored; `text` is what the page shows of it, `name` the sender's."""
 
     id: str
     row_id: str
+    jid: str
     from_me: bool
-    number: str
     name: str | None
     text: str
     status: str
+    kind: str
+    key: dict[str, Any]
+    content: dict[str, Any]
+    context: dict[str, Any] | None = None
+    source: str = "android"
+    at_s: int = field(default_factory=ids.epoch_s)
     at: str = field(default_factory=ids.now_iso)
+    updates: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -71,9 +84,16 @@ class Live:
     qr_shown: bool = False
     qr_count: int = 0
     pairing_number: str | None = None
-    # An API logout ends the inbound queue for the rest of the process: evolution-api 2.3.1 to 2.3.6.
+    mode: Mode = "normal"
+    # The webhook's base64 flag is read when a connection starts.
+    base64: bool = False
+    # What an API logout leaves behind for the rest of the process, when the version has it.
     inbound_dead: bool = False
-    messages: deque[Message] = field(default_factory=lambda: deque(maxlen=50))
+    never_reopens: bool = False
+    # Ids seen, and what waits behind an edit that is still being told.
+    seen: deque[str] = field(default_factory=lambda: deque(maxlen=IDS_REMEMBERED))
+    blocked: bool = False
+    waiting: deque[Callable[[], None]] = field(default_factory=deque)
 
 
 @dataclass
@@ -85,7 +105,7 @@ class Instance:
 
     name: str
     token: str
-    integration: str = "WHATSAPP-BAILEYS"
+    integration: str = BAILEYS
     number: str | None = None
     id: str = field(default_factory=ids.instance_id)
     status: State = "close"
@@ -102,6 +122,7 @@ class Instance:
     webhook: Webhook | None = None
     contacts: dict[str, str | None] = field(default_factory=dict)
     message_count: int = 0
+    messages: deque[Message] = field(default_factory=lambda: deque(maxlen=MESSAGES_KEPT))
     created_at: str = field(default_factory=ids.now_iso)
     updated_at: str = field(default_factory=ids.now_iso)
     live: Live = field(default_factory=Live)
@@ -114,6 +135,7 @@ class World:
         self.lock = threading.RLock()
         self._changed = threading.Condition(self.lock)
         self._instances: dict[str, Instance] = {}
+        self._being_made: dict[str, int] = {}
         self._save = save
 
     def find(self, name: str) -> Instance | None:
@@ -138,6 +160,26 @@ class World:
                 del self._instances[instance.name]
                 instance.live.socket += 1
                 self.saved()
+
+    def begin(self, name: str, within_s: float) -> bool:
+        """Whether this caller is the first that makes this name; it then waits for others that long.
+
+        Whoever is not the first has to fail, and the first one's instance goes with it (evolution-api 2.3.6).
+        Everybody who was first calls `made`.
+        """
+        with self._changed:
+            if name in self._being_made:
+                self._being_made[name] += 1
+                self._changed.notify_all()
+                return False
+            self._being_made[name] = 0
+            self._changed.wait_for(lambda: self._being_made.get(name, 1) > 0, within_s)
+            return True
+
+    def made(self, name: str) -> int:
+        """How many others wanted the name meanwhile."""
+        with self.lock:
+            return self._being_made.pop(name, 0)
 
     def is_current(self, instance: Instance, socket: int) -> bool:
         """Whether this instance is still here and still on this connection."""

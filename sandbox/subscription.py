@@ -3,19 +3,20 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sandbox import errors, webhook
+from sandbox import errors
 from sandbox.errors import ApiError
+from sandbox.profiles import Profile
 from sandbox.state import Instance, Webhook
 
 
-def created(wanted: Any) -> Webhook:
+def created(wanted: Any, profile: Profile) -> Webhook:
     """At create nothing is checked: any event names, any url, and `enabled` is ignored."""
     events = wanted.get("events") if isinstance(wanted, dict) else None
     if not isinstance(events, list):
         raise ApiError(400, [errors.LENGTH_OF_UNDEFINED])
     return Webhook(
         url=str(wanted.get("url") or ""),
-        events=_events(events),
+        events=_events(events, profile),
         headers=wanted.get("headers"),
         by_events=wanted.get("byEvents") is True,
         base64=wanted.get("base64") is True,
@@ -31,16 +32,16 @@ def echo(wanted: object) -> dict[str, Any]:
     return {answered: wanted[given] for given, answered in names.items() if given in wanted}
 
 
-def changed(old: Webhook | None, body: Mapping[str, Any]) -> Webhook:
+def changed(old: Webhook | None, body: Mapping[str, Any], profile: Profile) -> Webhook:
     """The row after POST /webhook/set: what is omitted keeps its value. Raises ApiError."""
     wanted = body.get("webhook")
     if not isinstance(wanted, dict):
         raise errors.invalid('instance requires property "webhook"')
-    _check(wanted)
+    _check(wanted, profile)
     before = old or Webhook(url="", events=[])
     return Webhook(
         url=str(wanted["url"]),
-        events=_events(wanted["events"]) if wanted["enabled"] else [],
+        events=_events(wanted["events"], profile) if wanted["enabled"] else [],
         enabled=bool(wanted["enabled"]),
         headers=wanted.get("headers", before.headers),
         by_events=wanted.get("byEvents", before.by_events),
@@ -68,18 +69,20 @@ def row(instance: Instance) -> dict[str, Any] | None:
     }
 
 
-def _check(wanted: Mapping[str, Any]) -> None:
+def _check(wanted: Mapping[str, Any], profile: Profile) -> None:
     missing = [f'webhook requires property "{name}"' for name in ("enabled", "url") if name not in wanted]
     if missing:
         raise errors.invalid(*missing)
+    if profile.checks_url and not str(wanted["url"]).startswith(("http://", "https://")):
+        raise ApiError(400, ['Invalid "url" property'])
     if wanted["enabled"] and not isinstance(wanted.get("events"), list):
         raise ApiError(500, errors.LENGTH_OF_UNDEFINED)
-    known = ",".join(webhook.EVENTS)
-    unknown = [index for index, name in enumerate(wanted.get("events") or []) if name not in webhook.EVENTS]
+    known = ",".join(profile.events)
+    unknown = [index for index, name in enumerate(wanted.get("events") or []) if name not in profile.events]
     if unknown:
         raise errors.invalid(*(f"webhook.events[{index}] is not one of enum values: {known}" for index in unknown))
 
 
-def _events(given: list[str]) -> list[str]:
+def _events(given: list[str], profile: Profile) -> list[str]:
     """An empty list means all of them."""
-    return list(given) if given else list(webhook.EVENTS)
+    return list(given) if given else list(profile.events)

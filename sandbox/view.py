@@ -5,9 +5,11 @@ from typing import Any
 
 from flask import Blueprint, Response, send_from_directory
 
-from sandbox import wire
-from sandbox.control import require_local
+from sandbox import faults, numbers, samples
+from sandbox.control import MODES, require_local
+from sandbox.faults import Switchboard
 from sandbox.log import Log
+from sandbox.profiles import Profile
 from sandbox.routes import answer
 from sandbox.state import Instance, Message, World
 
@@ -21,7 +23,7 @@ _CSP = (
 )
 
 
-def make_view(world: World, log: Log) -> Blueprint:
+def make_view(world: World, log: Log, board: Switchboard, profile: Profile) -> Blueprint:
     blueprint = Blueprint("view", __name__, url_prefix="/sandbox")
     blueprint.before_request(require_local)
 
@@ -33,7 +35,8 @@ def make_view(world: World, log: Log) -> Blueprint:
     def show_state() -> Response:
         with world.lock:
             instances = [_shown(instance) for instance in world.all()]
-        return answer({"version": wire.VERSION, "instances": instances, "log": log.latest(LOG_LINES_SHOWN)})
+        about = {"version": profile.version, "faults": faults.shown(board.now), "instances": instances}
+        return answer(about | {"samples": samples.NAMES, "modes": MODES, "log": log.latest(LOG_LINES_SHOWN)})
 
     @blueprint.get("/")
     def page() -> Response:
@@ -53,13 +56,15 @@ def _shown(instance: Instance) -> dict[str, Any]:
     return {
         "name": instance.name,
         "state": live.state,
+        "status": instance.status,
+        "mode": live.mode,
         "phone": instance.owner_jid.split("@")[0] if instance.owner_jid else None,
         "profileName": instance.profile_name,
         "paired": instance.paired,
         "qr": qr.base64 if qr else None,
         "pairingCode": qr.pairing_code if qr else None,
         "qrCount": live.qr_count,
-        "messages": [_line(message) for message in list(live.messages)[-MESSAGES_SHOWN:]],
+        "messages": [_line(message) for message in list(instance.messages)[-MESSAGES_SHOWN:]],
     }
 
 
@@ -67,7 +72,7 @@ def _line(message: Message) -> dict[str, Any]:
     return {
         "id": message.id,
         "fromMe": message.from_me,
-        "number": message.number,
+        "number": numbers.digits_of(message.jid),
         "name": message.name,
         "text": message.text,
         "status": message.status,

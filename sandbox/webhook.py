@@ -6,25 +6,14 @@ import json
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from requests.structures import CaseInsensitiveDict
 
 from sandbox import ids
+from sandbox.profiles import Profile
 from sandbox.state import Instance, Webhook
-
-# fmt: off
-EVENTS = (
-    "APPLICATION_STARTUP", "QRCODE_UPDATED", "MESSAGES_SET", "MESSAGES_UPSERT", "MESSAGES_EDITED",
-    "MESSAGES_UPDATE", "MESSAGES_DELETE", "SEND_MESSAGE", "SEND_MESSAGE_UPDATE", "CONTACTS_SET",
-    "CONTACTS_UPSERT", "CONTACTS_UPDATE", "PRESENCE_UPDATE", "CHATS_SET", "CHATS_UPSERT",
-    "CHATS_UPDATE", "CHATS_DELETE", "GROUPS_UPSERT", "GROUP_UPDATE", "GROUP_PARTICIPANTS_UPDATE",
-    "CONNECTION_UPDATE", "LABELS_EDIT", "LABELS_ASSOCIATION", "CALL", "TYPEBOT_START",
-    "TYPEBOT_CHANGE_STATUS", "REMOVE_INSTANCE", "LOGOUT_INSTANCE", "INSTANCE_CREATE",
-    "INSTANCE_DELETE", "STATUS_INSTANCE",
-)
-# fmt: on
 
 JWT_LIFE_S = 600
 
@@ -43,6 +32,10 @@ class Parcel:
     headers: dict[str, str]
     body: bytes
     done: Callable[[], None] | None
+
+    def again(self) -> "Parcel":
+        """The same once more, without anybody who waits for it."""
+        return replace(self, done=None)
 
 
 def key_of(event: str) -> str:
@@ -63,14 +56,18 @@ def url_of(webhook: Webhook, event: str) -> str:
     return webhook.url + "/" + key_of(event).replace("_", "-").lower()
 
 
-def headers_of(webhook: Webhook) -> dict[str, str]:
-    """axios's headers, the instance's own, and the token in place of `jwt_key`. Raises NoTokenError."""
+def headers_of(instance: Instance, webhook: Webhook, event: str, profile: Profile) -> dict[str, str]:
+    """The client's headers, the instance's own, and the token in place of `jwt_key`. Raises NoTokenError."""
     own = dict(webhook.headers) if isinstance(webhook.headers, dict) else {}
-    signs = "jwt_key" in own
-    key = own.pop("jwt_key", None)
+    signs = profile.signs and "jwt_key" in own
+    key = own.pop("jwt_key") if signs else None
     headers: CaseInsensitiveDict[str] = CaseInsensitiveDict()
     headers.update({"Accept": "application/json, text/plain, */*", "Content-Type": "application/json"})
-    headers.update({"User-Agent": "axios/1.12.2", **{name: str(value) for name, value in own.items()}})
+    headers["User-Agent"] = profile.user_agent
+    if profile.instance_headers:
+        headers.update({"X-Instance-ID": instance.id, "X-Instance-Name": instance.name, "X-Event-Type": event})
+        headers["X-Timestamp"] = ids.now_iso()
+    headers.update({name: str(value) for name, value in own.items()})
     if signs:
         headers["Authorization"] = f"Bearer {_token(key)}"
     return dict(headers)
@@ -86,7 +83,13 @@ def envelope(instance: Instance, event: str, data: object, server_url: str) -> d
 
 
 def pack(
-    instance: Instance, event: str, data: object, *, server_url: str, done: Callable[[], None] | None
+    instance: Instance,
+    event: str,
+    data: object,
+    *,
+    server_url: str,
+    done: Callable[[], None] | None,
+    profile: Profile,
 ) -> Parcel | None:
     """The event as it will be posted, or None when the instance does not want it. Raises NoTokenError."""
     webhook = instance.webhook
@@ -97,7 +100,7 @@ def pack(
         instance=instance.name,
         event=event,
         url=url_of(webhook, event),
-        headers=headers_of(webhook),
+        headers=headers_of(instance, webhook, event, profile),
         body=body.encode(),
         done=done,
     )

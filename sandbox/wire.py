@@ -8,12 +8,12 @@ from typing import Any
 
 from sandbox import errors, ids, subscription
 from sandbox.errors import ApiError
-from sandbox.state import SETTINGS, Instance
+from sandbox.profiles import Profile
+from sandbox.state import BAILEYS, CHANNEL, SETTINGS, Instance
 
-VERSION = "2.3.6"
 CLIENT_NAME = "sandbox"
 WHATSAPP_WEB_VERSION = "2.3000.1027934701"
-INTEGRATION = "WHATSAPP-BAILEYS"
+INTEGRATIONS = (BAILEYS, CHANNEL)
 REQUIRED_SETTINGS = (
     "rejectCall",
     "groupsIgnore",
@@ -25,16 +25,17 @@ REQUIRED_SETTINGS = (
 
 _NUMBER = r"^\d+[\.@\w-]+"
 _PRISMA = "\nInvalid `prisma.{call}` invocation:\n\n\n{reason}"
-_BROKEN_KEY = _PRISMA.format(
+BROKEN_KEY = _PRISMA.format(
     call="setting.upsert()",
     reason="Foreign key constraint violated on the constraint: `Setting_instanceId_fkey`",
 )
 _NO_NAME = _PRISMA.format(call="instance.create()", reason="Argument `name` is missing.")
 
 
-def new_instance(body: Mapping[str, Any]) -> Instance:
+def new_instance(body: Mapping[str, Any], profile: Profile) -> Instance:
     """The instance that POST /instance/create asks for. Raises ApiError 400, and then nothing was made."""
-    if body.get("integration") != INTEGRATION:
+    integration = body.get("integration")
+    if integration not in INTEGRATIONS:
         raise ApiError(400, ["Invalid integration"])
     name, number = body.get("instanceName"), body.get("number")
     if name is None:
@@ -46,14 +47,19 @@ def new_instance(body: Mapping[str, Any]) -> Instance:
     if number is not None and not re.match(_NUMBER, number):
         raise errors.invalid("number does not match pattern " + json.dumps(_NUMBER))
     if len(name) > 255:
-        raise ApiError(400, [_BROKEN_KEY])
+        raise ApiError(400, [BROKEN_KEY])
     instance = Instance(name=name, token=str(body.get("token") or ids.token()), number=number, settings=_settings(body))
+    instance.integration = integration
+    if integration == CHANNEL:
+        instance.status = instance.live.state = "open"
     if body.get("webhook") is not None:
-        instance.webhook = subscription.created(body["webhook"])
+        instance.webhook = subscription.created(body["webhook"], profile)
     return instance
 
 
-def created(instance: Instance, body: Mapping[str, Any], qrcode: dict[str, Any] | None) -> dict[str, Any]:
+def created(
+    instance: Instance, body: Mapping[str, Any], qrcode: dict[str, Any] | None, profile: Profile
+) -> dict[str, Any]:
     """The 201 body of create; `qrcode` only when it was asked for."""
     answer = {
         "instance": {
@@ -66,7 +72,7 @@ def created(instance: Instance, body: Mapping[str, Any], qrcode: dict[str, Any] 
         },
         "hash": instance.token,
         "webhook": subscription.echo(body.get("webhook")),
-        **{transport: {} for transport in ("websocket", "rabbitmq", "nats", "sqs")},
+        **{transport: {} for transport in profile.transports},
         "settings": dict(instance.settings),
     }
     return answer if qrcode is None else answer | {"qrcode": qrcode}
@@ -111,7 +117,11 @@ def row(instance: Instance) -> dict[str, Any]:
         "updatedAt": instance.updated_at,
         **dict.fromkeys(("Chatwoot", "Proxy", "Rabbitmq", "Nats", "Sqs", "Websocket")),
         "Setting": _setting_row(instance),
-        "_count": {"Message": instance.message_count, "Contact": len(instance.contacts), "Chat": 0},
+        "_count": {
+            "Message": instance.message_count,
+            "Contact": len(instance.contacts),
+            "Chat": len({message.jid for message in instance.messages}),
+        },
     }
 
 

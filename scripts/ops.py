@@ -19,8 +19,10 @@ from core.errors import AppError  # noqa: E402
 from core.postgres import PostgresUnusable  # noqa: E402
 from core.secrets import ConfigError  # noqa: E402
 from core.settings import Settings, misspelt  # noqa: E402
-from scripts import repairs  # noqa: E402
+from scripts import instances, repairs  # noqa: E402
+from scripts.doctor import doctor  # noqa: E402
 from scripts.opened import opened  # noqa: E402
+from scripts.selftest import selftest  # noqa: E402
 
 if TYPE_CHECKING:
     from bootstrap import System
@@ -138,6 +140,10 @@ def prepare() -> None:
 
 cli.add_command(repairs.replay)
 cli.add_command(repairs.rebuild)
+cli.add_command(instances.reset)
+cli.add_command(instances.rotate)
+cli.add_command(doctor)
+cli.add_command(selftest)
 
 
 def _demo_link(system: "System", name: str) -> str:

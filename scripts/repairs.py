@@ -67,11 +67,11 @@ def replay(ids: tuple[int, ...], dry_run: bool, **wanted: Any) -> None:
 @click.command()
 @click.option("--instance", required=True)
 @click.option("--dry-run", is_flag=True, help="Change nothing.")
-@click.option("--diff", is_flag=True, help="List what changes.")
+@click.option("--diff", is_flag=True, help="List what changes; done in one transaction.")
 def rebuild(instance: str, dry_run: bool, diff: bool) -> None:
     """Fold all that is kept of an instance anew, over what is there. Nobody is told."""
     with opened() as system:
-        done = system.repair.rebuild(instance, actor=ACTOR, dry_run=dry_run)
+        done = system.repair.rebuild(instance, actor=ACTOR, dry_run=dry_run, compare=diff)
     report(done, verb="would be rebuilt" if dry_run else "rebuilt", listed=diff)
 
 

@@ -34,7 +34,13 @@ PURE = {
 }  # fmt: skip
 UNCLEAN = {"flask", "requests", "sqlalchemy", "psycopg", "time", "threading", "socket", "core.db", "core.clock"}
 ONLY_IN = {
-    "requests": {"manager/providers/evolution/client.py", "sandbox/delivery.py", "sandbox/webhook.py"},
+    "requests": {
+        "manager/providers/http.py",
+        "sandbox/delivery.py",
+        "sandbox/webhook.py",
+        "scripts/doctor.py",
+        "scripts/selftest.py",
+    },
     "pybreaker": {"manager/providers/guarded.py"},
     "tenacity": {"manager/providers/guarded.py"},
     "apscheduler": {"monitor/schedule.py"},

@@ -14,7 +14,9 @@ PUT = text("""
 INSERT INTO set_aside (event_id, lane, state, reason, waits_for, fingerprint)
 SELECT * FROM unnest(CAST(:ids AS bigint[]), CAST(:lanes AS text[]), CAST(:states AS text[]), CAST(:reasons AS text[]),
                      CAST(:waits_for AS text[]), CAST(:fingerprints AS text[]))
-ON CONFLICT (event_id) DO UPDATE SET state = excluded.state, reason = excluded.reason, at = now(),
+ON CONFLICT (event_id) DO UPDATE SET state = excluded.state, reason = excluded.reason,
+    at = CASE WHEN set_aside.state = excluded.state AND set_aside.waits_for IS NOT DISTINCT FROM excluded.waits_for
+              THEN set_aside.at ELSE now() END,
     waits_for = excluded.waits_for, fingerprint = excluded.fingerprint
 """)
 # With their old ids they come before whatever else is in the lane.
@@ -26,6 +28,10 @@ WITH woken AS (
 )
 INSERT INTO inbox (id, lane) SELECT event_id, lane FROM woken ON CONFLICT (id) DO NOTHING
 RETURNING id
+""")
+TAKE_BACK = text("DELETE FROM set_aside WHERE event_id = ANY(CAST(:ids AS bigint[]))")
+UNFLAG = text("""
+UPDATE webhook_events SET issues = NULL WHERE id = ANY(CAST(:ids AS bigint[])) AND issues IS NOT NULL
 """)
 FLAG = text("""
 UPDATE webhook_events SET issues = CAST(flagged.issues AS text[])
@@ -51,7 +57,7 @@ class Aside:
 
 
 def put(connection: Connection, aside: Collection[Aside]) -> None:
-    """Keep the events where people find them."""
+    """Keep the events where people find them; one that was there, in the same state, since it was put there first."""
     if aside:
         columns = {
             "ids": array(event.id for event in aside),
@@ -76,3 +82,9 @@ def flag(connection: Connection, issues: Mapping[int, Sequence[str]]) -> None:
     """Write down in the log what was odd about deliveries."""
     if issues:
         connection.execute(FLAG, {"ids": array(issues), "issues": array(array(codes) for codes in issues.values())})
+
+
+def forget(connection: Connection, ids: Collection[int], *, aside: Collection[int], flagged: Collection[int]) -> None:
+    """Of deliveries done once more: what is kept of those that are no longer set aside, or no longer odd."""
+    connection.execute(TAKE_BACK, {"ids": array(set(ids).difference(aside))})
+    connection.execute(UNFLAG, {"ids": array(set(ids).difference(flagged))})

@@ -66,8 +66,9 @@ def _share(
     by_owner: dict[Owner, list[Any]] = defaultdict(list)
     outcome, chatter = Outcome(), frozenset(owners.chatter)
     for event in stored:
-        if event.lane not in known:
-            outcome.aside[event.id] = _quarantined(event, "unknown_instance")
+        if known.get(event.lane) is None:
+            reason = "deleted_instance" if event.lane in known else "unknown_instance"
+            outcome.aside[event.id] = _quarantined(event, reason)
             continue
         try:
             reading = owners.translate(event, known[event.lane])

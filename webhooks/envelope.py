@@ -72,8 +72,9 @@ def open_envelope(body: bytes, *, suffix: str | None = None) -> Envelope:
     return Envelope(event=event, instance=instance, problem=odd_instance)
 
 
-def read(body: bytes, *, event: str | None, instance: str) -> tuple[str, dict[str, Any]]:
-    """The event's name and the whole document, once there is time for it; `event` is what the path's suffix said.
+def read(body: bytes, *, event: str | None, instance: str, called: str | None = None) -> tuple[str, dict[str, Any]]:
+    """The event's name and the whole document, once there is time for it; `event` is what the path's suffix said,
+    `called` what the gateway calls the instance.
 
     Raises Malformed, also where a body that was too large to be parsed at the entrance proves to be of no use.
     """
@@ -82,7 +83,7 @@ def read(body: bytes, *, event: str | None, instance: str) -> tuple[str, dict[st
     if name is None:
         raise Malformed("The delivery names no event", code="BAD_EVENT" if "event" in document else "NO_EVENT")
     named, odd = _instance(document.get("instance"))
-    if odd or named not in (None, instance):
+    if odd or named not in (None, instance, called):
         raise Malformed("The delivery is of another instance", code=(odd or "instance_mismatch").upper())
     return name, document
 

@@ -27,10 +27,11 @@ REFUSED = "Unknown webhook credential"
 
 @dataclass(frozen=True, kw_only=True)
 class KeyOwner:
-    """The instance a key belongs to. Both None: the key is a shared secret and may speak for any."""
+    """The instance a key belongs to, and what its gateway calls it. None: a shared secret, which may speak for any."""
 
     instance: str | None = None
     user_id: str | None = None
+    gateway_name: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +83,13 @@ class Gate:
         if not instance or not self._is_key_of(instance, sender.bearer):
             raise Unauthenticated(REFUSED)
         return Sender(owner=replace(sender.owner, instance=instance))
+
+    def our_name(self, owner: KeyOwner, called: str | None, path_user: str | None) -> str | None:
+        """Our name of the instance that the gateway calls so: some were there before us, and have kept theirs."""
+        if called in (None, owner.instance, f"user_{path_user}"):
+            return called
+        known = owner if owner.instance else (self._instance_of(path_user) if path_user else None)
+        return known.instance if known and known.gateway_name == called else called
 
     def speaks_for(self, owner: KeyOwner, instance: str, path_user: str | None) -> bool:
         """May this sender report on this instance, on this path?"""

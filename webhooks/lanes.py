@@ -18,7 +18,8 @@ from sqlalchemy import Connection, text
 from core.db import array
 from core.errors import AppError
 
-WEIGHT = 16 * 1024 * 1024  # bytes of bodies a batch; each of its lanes gives one event however large
+WEIGHT = 16 * 1024 * 1024  # bytes of bodies a batch; each of its lanes gives one event however large …
+HEAVIEST = 64 * 1024 * 1024  # … up to these; one that is larger is a batch of its own
 LEASE = timedelta(seconds=20)  # a dead worker's lanes are taken over after this, within the promised 30 s
 CRASHES = 2  # from then on a lane is careful, for as many events as it gave the worker that died
 LEAST = 8  # events that a lane gives, however many there are
@@ -52,13 +53,17 @@ ON CONFLICT (lane) DO UPDATE SET
     unsettled = CASE WHEN held.careful > 0 THEN held.unsettled
                      WHEN held.unsettled >= :crashes THEN 0 ELSE held.unsettled + 1 END
 WHERE held.lease_until < now() OR held.owner = :me
-RETURNING lane, epoch, careful > 0 AS careful, storm_since IS NOT NULL AS storming
+RETURNING lane, epoch, careful > 0 AS careful,
+          storm_since IS NOT NULL AND storm_minute >= date_trunc('minute', now()) - interval '1 minute' AS storming
 """)
 # A lane gives its first events up to a weight, and always one; sizes are known without reading the bodies. One more
 # than it may give is looked at, to know whether it will be empty. `most` is what any of them may give. The lane in
-# ORDER BY and the OFFSET keep the planner on the indexes, also while it believes that the tables are empty.
+# ORDER BY and the OFFSET keep the planner on the indexes, also while it believes that the tables are empty. What would
+# make the batch too heavy comes without its body, and so does all that is behind it.
 HEADS = text("""
-SELECT head.id, wanted.lane, head.attempts, head.event, head.body, head.received_at, head.due
+SELECT head.id, wanted.lane, head.attempts, head.event, head.received_at, head.due,
+       CASE WHEN sum(octet_length(head.body)) OVER in_order <= :heaviest OR row_number() OVER in_order = 1
+            THEN head.body END AS body
 FROM unnest(CAST(:lanes AS text[]), CAST(:each AS integer[])) AS wanted (lane, each)
 CROSS JOIN LATERAL (
     SELECT first.id, attempts, event, body, received_at, n, count(*) OVER () AS due,
@@ -72,7 +77,19 @@ CROSS JOIN LATERAL (
     WHERE n <= wanted.each + 1
 ) AS head
 WHERE ahead < :weight AND n <= wanted.each
+WINDOW in_order AS (ORDER BY wanted.lane, head.id ROWS UNBOUNDED PRECEDING)
 ORDER BY wanted.lane, head.id
+""")
+# Of lanes that were claimed and give nothing: as if they had not been.
+UNCLAIM = text("""
+UPDATE lanes SET
+    lease_until = '-infinity',
+    unsettled = CASE WHEN careful > 0 THEN unsettled ELSE greatest(unsettled - 1, 0) END
+WHERE lane = ANY(CAST(:lanes AS text[])) AND owner = :me
+""")
+ORPHANS = text("""
+DELETE FROM inbox WHERE lane = ANY(CAST(:lanes AS text[]))
+AND NOT EXISTS (SELECT FROM webhook_events WHERE webhook_events.id = inbox.id)
 """)
 SETTLE = text("""
 UPDATE lanes SET
@@ -96,13 +113,18 @@ FORGIVE = text("""
 UPDATE lanes SET unsettled = 0 FROM unnest(CAST(:lanes AS text[]), CAST(:epochs AS bigint[])) AS held (lane, epoch)
 WHERE lanes.lane = held.lane AND lanes.epoch = held.epoch AND owner = :me AND unsettled > 0
 """)
+# Who is robbed in the middle of a batch has not died of it.
 TAKE_OVER = text("""
 INSERT INTO lanes (lane, owner, epoch, lease_until)
 SELECT lane, :me, 1, now() + :lease FROM unnest(CAST(:lanes AS text[])) AS lane ORDER BY lane
-ON CONFLICT (lane) DO UPDATE SET owner = :me, epoch = lanes.epoch + 1, lease_until = now() + :lease
+ON CONFLICT (lane) DO UPDATE SET owner = :me, epoch = lanes.epoch + 1, lease_until = now() + :lease,
+    unsettled = CASE WHEN lanes.lease_until > now() THEN greatest(lanes.unsettled - 1, 0) ELSE lanes.unsettled END
 """)
 LOCK = text("""
 SELECT lane FROM lanes WHERE lane = ANY(CAST(:lanes AS text[])) AND owner = :me ORDER BY lane FOR UPDATE
+""")
+RENEW = text("""
+UPDATE lanes SET lease_until = clock_timestamp() + :lease WHERE lane = ANY(CAST(:lanes AS text[])) AND owner = :me
 """)
 RELEASE = text("UPDATE lanes SET lease_until = '-infinity' WHERE lane = ANY(CAST(:lanes AS text[])) AND owner = :me")
 
@@ -128,19 +150,26 @@ class Stored:
 @dataclass(frozen=True, kw_only=True)
 class Held:
     """A leased lane and the first of its events. `emptied`: there were no more than these. `careful`: its one
-    event must be tried alone (`try_alone`)."""
+    event must be tried alone (`try_alone`). `cut`: lanes behind these gave nothing, the batch was heavy enough."""
 
     lane: str
     epoch: int
     heads: tuple[Stored, ...]
     emptied: bool
     careful: bool = False
+    cut: bool = False
+
+    @property
+    def tried(self) -> bool:
+        """Whether it has rested because of the event that is its first."""
+        return self.heads[0].attempts > 0
 
 
 def claim(connection: Connection, me: str, *, after: str, lanes: int, events: int) -> list[Held]:
     """Lease up to `lanes` due lanes beyond `after` in the alphabet and read up to `events` heads of them.
 
-    Not synced to disk: a lease lost in a crash of the database costs nothing.
+    A lane that gives none is not among them; rows of which the log knows nothing are thrown away. Not synced to disk:
+    a lease lost in a crash of the database costs nothing.
     """
     connection.execute(text("SET LOCAL synchronous_commit = off"))
     limits = {"most": lanes, "events": events, "least": LEAST, "crashes": CRASHES, "lease": LEASE}
@@ -148,25 +177,34 @@ def claim(connection: Connection, me: str, *, after: str, lanes: int, events: in
     if not claimed:
         return []
     each = _shares(claimed, events)
-    heads: dict[str, list[Stored]] = {lane: [] for lane in each}
-    emptied: dict[str, bool] = {}
-    most = max(each.values())
-    wanted = {"lanes": array(each), "each": array(each.values()), "most": most, "weight": WEIGHT // len(each)}
-    for row in connection.execute(HEADS, wanted):
+    wanted = {"lanes": array(each), "each": array(each.values()), "most": max(each.values())}
+    weights = {"weight": WEIGHT // len(each), "heaviest": HEAVIEST}
+    heads: dict[str, list[Stored]] = {}
+    due: dict[str, int] = {}
+    for row in connection.execute(HEADS, wanted | weights):
         facts = dict(row._mapping)
-        due = facts.pop("due")
-        heads[row.lane].append(Stored(**facts))
-        emptied[row.lane] = len(heads[row.lane]) == due
+        due[row.lane] = facts.pop("due")
+        if row.body is not None:
+            heads.setdefault(row.lane, []).append(Stored(**facts))
+    _unclaim(connection, me, claimed.keys() - heads.keys(), orphaned=claimed.keys() - due.keys())
     return [
         Held(
             lane=lane,
             epoch=claimed[lane].epoch,
             heads=tuple(found),
-            emptied=emptied.get(lane, True),
+            emptied=len(found) == due[lane],
             careful=claimed[lane].careful,
+            cut=len(heads) < len(due),
         )
         for lane, found in heads.items()
     ]
+
+
+def _unclaim(connection: Connection, me: str, idle: Collection[str], *, orphaned: Collection[str]) -> None:
+    if idle:
+        connection.execute(UNCLAIM, {"me": me, "lanes": array(idle)})
+    if orphaned:
+        connection.execute(ORPHANS, {"lanes": array(orphaned)})
 
 
 def _shares(claimed: Mapping[str, Any], events: int) -> dict[str, int]:
@@ -231,6 +269,11 @@ def lock(connection: Connection, me: str, names: Collection[str]) -> None:
     """Keep lanes taken over to the end of the transaction, however long it takes. Raises LostLease."""
     if len(connection.execute(LOCK, {"me": me, "lanes": array(names)}).all()) != len(names):
         raise LostLease("A worker took a lane over")
+
+
+def renew(connection: Connection, me: str, names: Collection[str]) -> None:
+    """Let the lease of lanes taken over begin anew, before the transaction that has locked them ends."""
+    connection.execute(RENEW, {"me": me, "lanes": array(names), "lease": LEASE})
 
 
 def release(connection: Connection, me: str, names: Collection[str]) -> None:

@@ -34,8 +34,8 @@ Resolve = Callable[[Connection, Collection[str]], Mapping[str, Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Owners:
-    """`resolve` finds what a lane's name stands for; `translate` reads a delivery, or raises Malformed;
-    `by_kind` says who owns which type of provider event. Nobody owns it: the log keeps it, for later.
+    """`resolve` finds what a lane's name stands for, None for what was deleted; `translate` reads a delivery, or
+    raises Malformed; `by_kind` says who owns which type of provider event. Nobody owns it: the log keeps it.
 
     `known_events` are the names that metrics may show. `chatter` are the types of which only the newest counts
     when an instance brings too many (webhooks.storms).

@@ -1,7 +1,8 @@
 """What people do with deliveries afterwards: look at what is set aside, replay, rebuild, and try both out first.
 
 The API and the shell get a `Repair` from bootstrap. A replay is done by the workers, in the lanes' order. A dry run
-and a rebuild are done here: in one transaction, on lanes that the workers leave alone meanwhile.
+and a rebuild are done here, on lanes that the workers leave alone meanwhile: in one transaction, or, for a rebuild of
+which nobody wants to know what it changes, in one for each part, so that nobody waits for its rows.
 """
 
 from collections import Counter
@@ -14,18 +15,17 @@ from uuid import uuid4
 from sqlalchemy import Connection, text
 
 from core import diff
-from core.db import Transaction, array
-from core.diff import Change
+from core.db import Transaction
+from core.diff import Change, Mark
 from core.errors import Malformed, NotFound
 from core.selection import Selection
-from webhooks import history, lanes, replay, retry
+from webhooks import aside, history, lanes, replay, retry
 from webhooks.effects import Outcome, keep, take_effect
 from webhooks.history import SetAsideDelivery
 from webhooks.owners import Owners
 from webhooks.worker import CRASHED
 
 CHUNK = 500  # events
-FREE = text("DELETE FROM set_aside WHERE event_id = ANY(CAST(:ids AS bigint[]))")
 Note = Callable[..., object]
 
 
@@ -40,7 +40,8 @@ class AsidePage:
 @dataclass(frozen=True, kw_only=True)
 class Repaired:
     """`replayed` deliveries; `refused` are counts by reason. Where it was done here: how many `failed` or were set
-    aside again, the `changes`, and how many `frames` people would have been sent; else nothing, None and 0."""
+    aside again, the `changes`, and how many `frames` people would have been sent; else nothing, None and 0.
+    `changes` are None too where they were not asked for."""
 
     replayed: int
     refused: Mapping[str, int] = field(default_factory=dict)
@@ -51,8 +52,9 @@ class Repaired:
 
 @dataclass(kw_only=True)
 class _Work:
-    """What came of deliveries that took effect here."""
+    """Deliveries to take effect here, those that are `left`, in order; what came of the others."""
 
+    left: list[int]
     failed: Counter[str] = field(default_factory=Counter)
     frames: int = 0
 
@@ -91,12 +93,10 @@ class Repair:
         _refuse_empty(selection)
         with self._transaction() as connection:
             _take_time(connection)
-            names = replay.lanes_of(connection, selection)
-        with self._alone_with(names) as connection:
+            names = replay.lanes_of(connection, selection, unfit=[CRASHED], at_most=at_most)
+        with self._taken_over(names) as me, self._alone(me, names) as connection:
             since = diff.mark(connection)
             chosen = replay.requeue(connection, selection, unfit=[CRASHED])
-            if at_most is not None and len(chosen.ids) > at_most:
-                raise Malformed(f"More than {at_most} deliveries are too many to try out here")
             work = _work_through(connection, self._owners, chosen.ids)
             changes = self._changes(connection, since)
             connection.rollback()
@@ -108,15 +108,22 @@ class Repair:
             frames=work.frames,
         )
 
-    def rebuild(self, instance: str, *, actor: str, dry_run: bool) -> Repaired:
+    def rebuild(self, instance: str, *, actor: str, dry_run: bool, compare: bool = False) -> Repaired:
         """Fold all that is kept of an instance anew, over what is there. Nobody is sent a frame for it.
 
-        Raises NotFound.
+        The changes are told of a dry run, and where `compare` asks for them. One that breaks off has done some of it;
+        twice is safe. Raises NotFound.
         """
         with self._transaction() as connection:
-            if instance not in self._anew.resolve(connection, [instance]):
+            if self._anew.resolve(connection, [instance]).get(instance) is None:
                 raise NotFound("There is no such instance")
-        with self._alone_with([instance]) as connection:
+        with self._taken_over([instance]) as me:
+            if dry_run or compare:
+                return self._rebuild_at_once(me, instance, actor, dry_run=dry_run)
+            return self._rebuild_in_parts(me, instance, actor)
+
+    def _rebuild_at_once(self, me: str, instance: str, actor: str, *, dry_run: bool) -> Repaired:
+        with self._alone(me, [instance]) as connection:
             since = diff.mark(connection)
             ids = history.of_use(connection, instance, replay.USELESS)
             work = _work_through(connection, self._anew, ids)
@@ -125,32 +132,45 @@ class Repair:
                 connection.rollback()
             else:
                 counts = Counter(change.table for change in changes)
-                self._note(
-                    connection,
-                    actor=actor,
-                    action="rebuilt",
-                    subject=instance,
-                    details={"deliveries": len(ids), "failed": work.failed, "changes": counts},
-                )
+                self._note_rebuilt(connection, actor, instance, deliveries=len(ids), failed=work.failed, changes=counts)
         return Repaired(replayed=len(ids), failed=work.failed, changes=changes)
 
+    def _rebuild_in_parts(self, me: str, instance: str, actor: str) -> Repaired:
+        """The lane stays ours between the parts; what comes meanwhile waits in it."""
+        with self._alone(me, [instance]) as connection:
+            ids = history.of_use(connection, instance, replay.USELESS)
+            lanes.renew(connection, me, [instance])
+        work = _Work(left=ids)
+        while work.left:
+            with self._alone(me, [instance]) as connection:
+                _work_on(connection, self._anew, work)
+                lanes.renew(connection, me, [instance])
+        with self._transaction() as connection:
+            self._note_rebuilt(connection, actor, instance, deliveries=len(ids), failed=work.failed)
+        return Repaired(replayed=len(ids), failed=work.failed)
+
     @contextmanager
-    def _alone_with(self, names: Sequence[str]) -> Iterator[Connection]:
-        """A transaction during which no worker touches these lanes: theirs are the epochs before ours, and while
-        we hold the rows nobody claims them."""
+    def _taken_over(self, names: Sequence[str]) -> Iterator[str]:
+        """No worker begins with these lanes, and none that is in the middle of them can end. Who has them now."""
         me = f"repair:{uuid4().hex[:12]}"
         with self._transaction() as connection:
             lanes.take_over(connection, me, names)
         try:
-            with self._transaction() as connection:
-                _take_time(connection)
-                lanes.lock(connection, me, names)
-                yield connection
+            yield me
         finally:
             with self._transaction() as connection:
                 lanes.release(connection, me, names)
 
-    def _changes(self, connection: Connection, since: str) -> list[Change]:
+    @contextmanager
+    def _alone(self, me: str, names: Sequence[str]) -> Iterator[Connection]:
+        """A transaction with lanes that were taken over: while it holds their rows nobody claims them, however long
+        it takes."""
+        with self._transaction() as connection:
+            _take_time(connection)
+            lanes.lock(connection, me, names)
+            yield connection
+
+    def _changes(self, connection: Connection, since: Mark) -> list[Change]:
         with self._transaction() as before:
             _take_time(before)
             return diff.changes(connection, before, diff.tables_named(before, self._tables), since)
@@ -161,15 +181,22 @@ class Repair:
         subject = selection.instance or "deliveries"
         self._note(connection, actor=actor, action="replayed", subject=subject, details=details)
 
+    def _note_rebuilt(self, connection: Connection, actor: str, instance: str, **details: object) -> None:
+        self._note(connection, actor=actor, action="rebuilt", subject=instance, details=details)
+
 
 def _work_through(connection: Connection, owners: Owners, ids: Sequence[int]) -> _Work:
-    """Let the deliveries take effect in order; after each part those that waited for it and are awake now."""
-    work, left = _Work(), sorted(ids)
-    while left:
-        some, left = left[:CHUNK], left[CHUNK:]
-        woken = _attempt(connection, owners, some, work)
-        left = sorted({*woken, *left})
+    work = _Work(left=sorted(ids))
+    while work.left:
+        _work_on(connection, owners, work)
     return work
+
+
+def _work_on(connection: Connection, owners: Owners, work: _Work) -> None:
+    """Let the next part take effect, in order; those that waited for it and are awake now are next."""
+    some, later = work.left[:CHUNK], work.left[CHUNK:]
+    woken = _attempt(connection, owners, some, work)
+    work.left = sorted({*woken, *later})
 
 
 def _attempt(connection: Connection, owners: Owners, ids: Sequence[int], work: _Work) -> list[int]:
@@ -187,8 +214,8 @@ def _attempt(connection: Connection, owners: Owners, ids: Sequence[int], work: _
 
 def _take_effect(connection: Connection, owners: Owners, ids: Sequence[int], work: _Work) -> list[int]:
     with connection.begin_nested():
-        connection.execute(FREE, {"ids": array(ids)})
         outcome: Outcome = take_effect(connection, owners, history.read(connection, ids))
+        aside.forget(connection, ids, aside=outcome.aside, flagged=outcome.issues)  # before `keep` wakes them
         woken = keep(connection, ids, outcome)
     work.failed.update(event.reason for event in outcome.aside.values() if event.state != "waiting")
     work.frames += len(outcome.happened)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, text
 
 from core.db import array
+from core.errors import Malformed
 from core.selection import Selection
 from webhooks.history import Candidate, candidates
 
@@ -30,11 +31,12 @@ USELESS = frozenset(
         "duplicate_key",
     }
 )
-# Only those that were still there go in: of two that replay the same, one does it.
+# Only those that were still there go in: of two that replay the same, one does it. The log's rows are kept from being
+# pruned meanwhile (webhooks.stats).
 REQUEUE = text("""
 WITH chosen AS (
-    SELECT * FROM unnest(CAST(:ids AS bigint[]), CAST(:lanes AS text[]), CAST(:aside AS boolean[]))
-        AS c (id, lane, aside)
+    SELECT c.* FROM unnest(CAST(:ids AS bigint[]), CAST(:lanes AS text[]), CAST(:aside AS boolean[]))
+        AS c (id, lane, aside) JOIN webhook_events USING (id) ORDER BY id FOR KEY SHARE OF webhook_events
 ), freed AS (
     DELETE FROM set_aside USING chosen WHERE event_id = chosen.id RETURNING event_id
 ), unflagged AS (
@@ -55,10 +57,17 @@ class Requeued:
     refused: Counter[str] = field(default_factory=Counter)
 
 
-def lanes_of(connection: Connection, selection: Selection) -> list[str]:
-    """The lanes that a replay would touch."""
-    found = (one for some in candidates(connection, selection) for one in some)
-    return sorted({one.lane for one in found if one.lane and refusal(one) is None})
+def lanes_of(
+    connection: Connection, selection: Selection, *, unfit: Sequence[str] = (), at_most: int | None = None
+) -> list[str]:
+    """The lanes that a replay would touch. Raises Malformed where it would be more than `at_most` deliveries."""
+    found = (one for some in candidates(connection, selection) for one in some if _against(one, unfit) is None)
+    lanes = set()
+    for count, one in enumerate(found, start=1):
+        if at_most is not None and count > at_most:
+            raise Malformed(f"More than {at_most} deliveries are too many to try out here")
+        lanes.add(one.lane or "")
+    return sorted(lanes)
 
 
 def requeue(connection: Connection, selection: Selection, *, unfit: Sequence[str] = ()) -> Requeued:
@@ -70,7 +79,7 @@ def requeue(connection: Connection, selection: Selection, *, unfit: Sequence[str
     seen = 0
     for some in candidates(connection, selection):
         seen += len(some)
-        against = {one.id: one.reason if one.reason in unfit else refusal(one) for one in some}
+        against = {one.id: _against(one, unfit) for one in some}
         done.refused.update(why for why in against.values() if why)
         fit = [one for one in some if against[one.id] is None]
         columns = {
@@ -91,3 +100,7 @@ def refusal(one: Candidate) -> str | None:
     if one.reason in USELESS:
         return one.reason
     return None if one.lane else "no_instance"
+
+
+def _against(one: Candidate, unfit: Sequence[str]) -> str | None:
+    return one.reason if one.reason in unfit else refusal(one)

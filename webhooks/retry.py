@@ -14,8 +14,10 @@ ONE_STATEMENTS = ("40", "55", "57014")  # SQLSTATEs: deadlock, no lock to be had
 def again_in(error: Exception, attempts: int) -> timedelta | None:
     """How long the lane rests before the next try: 1, 2, 4 … 30 s; None parks the event.
 
-    Only errors that say so (`retryable`) may pass by themselves: a fold that fails will fail again, and must not
-    hold up the events behind it. The database's trouble is never the event's fault: it is tried for ever.
+    Only errors that say so (`retryable`) may pass by themselves, and are tried five times. Any other is a bug of ours:
+    a fold is pure and fails the same way again, so the event is parked after one try in its batch and one alone; 15 s
+    of more tries would hold up the events behind it and end alike. The database's trouble is never the event's fault:
+    it is tried for ever.
     """
     if not (isinstance(error, AppError) and error.retryable):
         return None

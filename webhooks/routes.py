@@ -109,7 +109,8 @@ class Entrance:
             self._keep_unreadable(self._prove(sender, None, body), body, unreadable)
             raise
         owner = self._prove(sender, envelope.instance, body)
-        instance = envelope.instance or owner.instance or _named_by(route["user"]) or peek_instance(body)
+        called = self._gate.our_name(owner, envelope.instance, route["user"])
+        instance = called or owner.instance or _named_by(route["user"]) or peek_instance(body)
         problem = envelope.problem or (None if instance or envelope.event in OF_NO_INSTANCE else "no_instance")
         if instance and not problem and not self._gate.speaks_for(owner, instance, route["user"]):
             problem, instance = "instance_mismatch", owner.instance  # not in the name of whom it spoke of

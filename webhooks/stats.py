@@ -6,6 +6,8 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from core.db import array
+
 STATS = text("""
 SELECT (SELECT count(*) FROM inbox) AS pending,
        (SELECT extract(epoch FROM now() - received_at) FROM webhook_events
@@ -19,14 +21,20 @@ SELECT (SELECT count(*) FROM inbox) AS pending,
         AND storm_minute >= date_trunc('minute', now()) - interval '1 minute') AS storms,
        (SELECT coalesce(sum(coalesced), 0) FROM lanes) AS coalesced_total
 """)
+# Locked first and looked at once more by a second statement: in between somebody may have replayed one, and who wants
+# to do it afterwards waits for the lock (webhooks.replay).
+OLD = text("""
+SELECT id FROM webhook_events AS old
+WHERE received_at < now() - :age
+  AND NOT EXISTS (SELECT FROM inbox WHERE inbox.id = old.id)
+  AND NOT EXISTS (SELECT FROM set_aside WHERE event_id = old.id)
+ORDER BY received_at LIMIT :most FOR UPDATE SKIP LOCKED
+""")
 PRUNE = text("""
-DELETE FROM webhook_events WHERE id IN (
-    SELECT id FROM webhook_events AS old
-    WHERE received_at < now() - :age
-      AND NOT EXISTS (SELECT FROM inbox WHERE inbox.id = old.id)
-      AND NOT EXISTS (SELECT FROM set_aside WHERE event_id = old.id)
-    ORDER BY received_at LIMIT :most
-)
+DELETE FROM webhook_events AS old
+WHERE id = ANY(CAST(:ids AS bigint[]))
+  AND NOT EXISTS (SELECT FROM inbox WHERE inbox.id = old.id)
+  AND NOT EXISTS (SELECT FROM set_aside WHERE event_id = old.id)
 """)
 PRUNE_ASIDE = text("""
 DELETE FROM set_aside WHERE event_id IN (
@@ -65,7 +73,8 @@ def queue_stats(connection: Connection) -> QueueStats:
 
 def prune(connection: Connection, age: timedelta) -> int:
     """Drop one batch of finished deliveries older than `age`; what is unfinished or set aside stays. Rows dropped."""
-    return connection.execute(PRUNE, {"age": age, "most": PRUNED_AT_ONCE}).rowcount
+    old = connection.execute(OLD, {"age": age, "most": PRUNED_AT_ONCE}).scalars().all()
+    return connection.execute(PRUNE, {"ids": array(old)}).rowcount if old else 0
 
 
 def prune_aside(connection: Connection, age: timedelta) -> int:

@@ -32,6 +32,8 @@ PAUSE_S = 1.0
 TRIES_ALONE = 3
 CRASHED = "crashed_worker"
 IMPATIENT = text("SET LOCAL lock_timeout = '200ms'")
+HASTY = text("SET LOCAL lock_timeout = '20ms'")  # the next one may want the same rows as the one that waited in vain
+LOCKED = "55P03"
 RACES = ("23505", "23503")  # a unique key or a foreign row, seen by the next try
 EVENTS = Counter("zelador_events", "Deliveries worked off", ["outcome"])
 DRIFT = Counter("zelador_schema_drift", "Deliveries that were not understood, or not whole", ["event"])
@@ -84,14 +86,15 @@ class Worker:
                 lanes.forgive(connection, self._name, self._survived)
             held = lanes.claim(connection, self._name, after=self._after, lanes=LANES, events=BATCH)
         self._survived = ()
-        self._after = held[-1].lane if len(held) == LANES else ""
+        self._after = held[-1].lane if held and (len(held) == LANES or held[-1].cut) else ""
         return held
 
     def _settle(self, held: Sequence[Held]) -> None:
-        """All lanes at once; careful ones after them, each alone."""
+        """All lanes at once; after them those that failed before, and careful ones, each alone."""
         try:
-            if together := [lane for lane in held if not lane.careful]:
-                self._settle_all(together)
+            for tried in (False, True):
+                if together := [lane for lane in held if not lane.careful and lane.tried == tried]:
+                    self._settle_all(together)
             for lane in held:
                 if lane.careful:
                     self._settle_alone(lane)
@@ -133,8 +136,10 @@ class Worker:
         self._tell(outcome, done=0)
 
     def _together(self, held: Sequence[Held]) -> None:
+        """Nobody's rows are waited for longer than a moment: the events of all the others would wait too."""
         stored = [event for lane in held for event in lane.heads]
         with self._transaction() as connection:
+            connection.execute(IMPATIENT)
             lanes.settle(connection, self._name, held)
             outcome = take_effect(connection, self._owners, stored)
             keep(connection, [event.id for event in stored], outcome)
@@ -168,6 +173,8 @@ class Worker:
                 if connection.invalidated:
                     raise
                 error = _judged(failed)
+                if sqlstate(failed) == LOCKED:
+                    connection.execute(HASTY)
                 if delay := retry.again_in(error, event.attempts):
                     left = len(lane.heads) - done
                     lanes.postpone(connection, self._name, event, delay, left=left)

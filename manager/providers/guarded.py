@@ -1,15 +1,16 @@
-"""Any provider, behind retries (tenacity) and a circuit breaker (pybreaker).
+"""Any provider, behind retries (tenacity), a bulkhead and a circuit breaker (pybreaker).
 
 pybreaker holds its lock over what it calls, so the call is made outside it: ask the breaker, call, report the
-outcome. One breaker a server; only trouble of the server counts, never that of one instance. Retries stand
-outside the breaker, only for what may be repeated, and not at all while it is open.
+outcome. One breaker a server; only trouble of the server counts, never that of one instance (`blame`). Retries stand
+outside, only for what may be repeated, and not at all while the breaker is open. At most 16 calls are in flight; who
+finds no place is told so at once (`bulkhead`).
 """
 
 import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -17,15 +18,16 @@ import pybreaker
 import structlog
 import tenacity
 
-from core.errors import BadResponse, CircuitOpen, ProviderError, TimedOut, Unavailable
-from manager.providers.port import Hook, Provider, Snapshot
+from core.errors import CircuitOpen, ProviderError, RateLimited
+from manager.providers.blame import Blame, blames_server, worth_repeating
+from manager.providers.budget import Budget
+from manager.providers.bulkhead import Bulkhead
+from manager.providers.port import Found, Hook, HookSeen, Provider, Sent, Snapshot, State
 
 log = structlog.get_logger()
 T = TypeVar("T")
 FOR_EVER_S = 1e9
 LEFT_ALONE = "The gateway has failed too often, it is left alone for a while"
-RETRY_SHARE = 0.1  # retries may add a tenth to the calls, so that a failing server is not buried
-RETRY_CREDIT = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +41,8 @@ class Policy:
     failures: int = 5
     window_s: float = 60.0
     open_s: float = 30.0
+    in_flight: int = 16
+    place_within_s: float = 1.5  # 20 calls of a second each still get through
 
 
 class Breaker:
@@ -46,7 +50,7 @@ class Breaker:
 
     def __init__(self, policy: Policy, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._policy, self._monotonic = policy, monotonic
-        self._memory = _Memory(policy, monotonic)
+        self._memory, self._blame = _Memory(policy, monotonic), Blame(policy.window_s, monotonic)
         # pybreaker counts and remembers; that the open time is over is decided here, by a clock that cannot jump
         self._breaker = pybreaker.CircuitBreaker(
             fail_max=policy.failures,
@@ -61,15 +65,17 @@ class Breaker:
         """closed, open or half-open."""
         return str(self._breaker.current_state)
 
-    def call(self, function: Callable[[], T]) -> T:
-        """Raises CircuitOpen without calling, or what the function raises."""
+    def call(self, function: Callable[[], T], subject: str = "") -> T:
+        """`subject`: the instance it is about, or what else. Raises CircuitOpen without calling, or what the function
+        raises.
+        """
         if self.state == pybreaker.STATE_CLOSED:
-            return self._observed(function)
+            return self._observed(function, subject)
         if not self._probe.acquire(blocking=False):
             raise CircuitOpen(LEFT_ALONE)
         try:
             self._half_open()
-            return self._observed(function)
+            return self._observed(function, subject)
         finally:
             self._probe.release()
 
@@ -80,14 +86,25 @@ class Breaker:
                 raise CircuitOpen(LEFT_ALONE)
             self._breaker.half_open()
 
-    def _observed(self, function: Callable[[], T]) -> T:
+    def _observed(self, function: Callable[[], T], subject: str) -> T:
         try:
             result = function()
         except ProviderError as error:
-            self._report(error)
+            if self._counts(error, subject):
+                self._report(error)
             raise
+        self._blame.answered(subject)
         self._report(None)
         return result
+
+    def _counts(self, error: ProviderError, subject: str) -> bool:
+        """What is not the server's trouble is a sign of life; of the rest, what may be one instance's counts once.
+        A probe counts always.
+        """
+        if not blames_server(error):
+            self._blame.answered(subject)
+            return True
+        return self._blame.counts(error, subject) or self.state != pybreaker.STATE_CLOSED
 
     def _report(self, error: ProviderError | None) -> None:
         """Tell pybreaker; what it raises in turn is not news. Open, it does not hear of calls that were under way."""
@@ -141,24 +158,60 @@ class Guarded:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._provider, self.breaker = provider, breaker
-        self._budget = Budget()
+        self._budget, self._bulkhead = Budget(), Bulkhead(policy.in_flight, policy.place_within_s)
         self._policy, self._sleep, self._monotonic = policy, sleep, monotonic
+        self._usual_wait = tenacity.wait_exponential_jitter(
+            multiplier=policy.first_delay_s, max=policy.longest_delay_s, jitter=policy.first_delay_s / 4
+        )
 
-    def create(self, name: str, hook: Hook) -> Snapshot:
-        return self._try(lambda: self._provider.create(name, hook), repeatable=False)
+    def ping(self) -> None:
+        self._repeated("ping", self._provider.ping)
 
-    def connect(self, name: str) -> Snapshot:
-        return self._try(lambda: self._provider.connect(name), repeatable=True)
+    def version(self) -> str | None:
+        return self._repeated("version", self._provider.version)
+
+    def instances(self) -> list[Found]:
+        return self._repeated("instances", self._provider.instances)
+
+    def states(self) -> Mapping[str, State] | None:
+        return self._repeated("states", self._provider.states)
 
     def state(self, name: str) -> Snapshot:
-        return self._try(lambda: self._provider.state(name), repeatable=True)
+        return self._repeated(name, lambda: self._provider.state(name))
+
+    def create(self, name: str, hook: Hook) -> Snapshot:
+        return self._once(name, lambda: self._provider.create(name, hook))
+
+    def connect(self, name: str, phone: str | None = None) -> Snapshot:
+        return self._repeated(name, lambda: self._provider.connect(name, phone))
+
+    def restart(self, name: str) -> Snapshot:
+        return self._once(name, lambda: self._provider.restart(name))
+
+    def logout(self, name: str) -> None:
+        self._once(name, lambda: self._provider.logout(name))
+
+    def delete(self, name: str) -> None:
+        self._once(name, lambda: self._provider.delete(name))
+
+    def hook(self, name: str) -> HookSeen | None:
+        return self._repeated(name, lambda: self._provider.hook(name))
 
     def set_hook(self, name: str, hook: Hook) -> None:
-        self._try(lambda: self._provider.set_hook(name, hook), repeatable=True)
+        self._repeated(name, lambda: self._provider.set_hook(name, hook))
 
-    def _try(self, function: Callable[[], T], *, repeatable: bool) -> T:
-        """Attempts with exponential, jittered waits; what may have had an effect is not repeated."""
+    def send_text(self, name: str, to: str, words: str) -> Sent:
+        return self._once(name, lambda: self._provider.send_text(name, to, words))
 
+    def _repeated(self, subject: str, function: Callable[[], T]) -> T:
+        return self._try(subject, function, repeatable=True)
+
+    def _once(self, subject: str, function: Callable[[], T]) -> T:
+        """What may have had an effect is not repeated; what never left us is."""
+        return self._try(subject, function, repeatable=False)
+
+    def _try(self, subject: str, function: Callable[[], T], *, repeatable: bool) -> T:
+        """Attempts with exponential, jittered waits, or with those that the server asked for."""
         begun_at = self._monotonic()
 
         def again(attempt: tenacity.RetryCallState) -> bool:
@@ -167,49 +220,18 @@ class Guarded:
                 error is not None
                 and worth_repeating(error, repeatable)
                 and attempt.attempt_number < self._policy.attempts
-                and self._monotonic() - begun_at < self._policy.begin_within_s
+                and self._monotonic() - begun_at + (_told_to_wait(error) or 0) < self._policy.begin_within_s
                 and self._budget.spend()
             )
 
         self._budget.earn()
-        retrying = tenacity.Retrying(
-            wait=tenacity.wait_exponential_jitter(
-                multiplier=self._policy.first_delay_s,
-                max=self._policy.longest_delay_s,
-                jitter=self._policy.first_delay_s / 4,
-            ),
-            retry=again,
-            sleep=self._sleep,
-        )
-        return retrying(lambda: self.breaker.call(function))
+        retrying = tenacity.Retrying(wait=self._wait, retry=again, sleep=self._sleep)
+        return retrying(lambda: self._bulkhead.call(lambda: self.breaker.call(function, subject)))
+
+    def _wait(self, attempt: tenacity.RetryCallState) -> float:
+        error = attempt.outcome.exception() if attempt.outcome else None
+        return max(self._usual_wait(attempt), _told_to_wait(error) or 0)
 
 
-class Budget:
-    """Every call earns a tenth of a retry; ten are given at the start and kept at most."""
-
-    def __init__(self) -> None:
-        self._credit = RETRY_CREDIT
-        self._lock = threading.Lock()
-
-    def earn(self) -> None:
-        with self._lock:
-            self._credit = min(RETRY_CREDIT, self._credit + RETRY_SHARE)
-
-    def spend(self) -> bool:
-        with self._lock:
-            affordable = self._credit >= 1
-            self._credit -= 1 if affordable else 0
-        return affordable
-
-
-def blames_server(error: BaseException) -> bool:
-    """Out of reach, too slow, or answering with nonsense; a 4xx or 5xx about one instance is not."""
-    return isinstance(error, Unavailable | TimedOut | BadResponse)
-
-
-def worth_repeating(error: BaseException, repeatable: bool) -> bool:
-    if isinstance(error, CircuitOpen):
-        return False
-    if isinstance(error, Unavailable):
-        return repeatable or not error.sent
-    return repeatable and isinstance(error, TimedOut)
+def _told_to_wait(error: BaseException | None) -> float | None:
+    return error.details.get("retry_after_s") if isinstance(error, RateLimited) else None

@@ -49,20 +49,79 @@ class Hook:
     jwt_key: str = field(repr=False)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """An instance in the gateway's list. `stored_state` is what its database says: stale, good for no verdict."""
+
+    name: str
+    stored_state: State
+    phone: str | None = None
+    profile_name: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class HookSeen:
+    """The webhook settings that a gateway has of an instance. `events` is empty where it sends all."""
+
+    enabled: bool
+    url: str
+    token: str | None = field(repr=False)
+    jwt_key: str | None = field(repr=False)
+    events: frozenset[str] = frozenset()
+    by_events: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sent:
+    """A message that the gateway took. `status` as in StatusReported."""
+
+    message_id: str | None
+    status: str
+
+
 class Provider(Protocol):
-    """All raise ProviderError: InstanceUnknown, NameInUse, ProviderRefused, TimedOut, Unavailable, BadResponse …"""
+    """A gateway server. Calls raise ProviderError: InstanceUnknown, NameInUse, NotConnected, InvalidRecipient,
+    ProviderRefused, LicenceRequired, RateLimited, TimedOut, Unavailable, BadResponse …"""
 
-    def create(self, name: str, hook: Hook) -> Snapshot:
-        """Make the instance. Not safe to repeat: raises NameInUse where it exists."""
+    def ping(self) -> None:
+        """Is it there, and is our key good? Without any effect."""
 
-    def connect(self, name: str) -> Snapshot:
-        """Ask for a connection, and the QR where one is needed and ready. Safe to repeat."""
+    def version(self) -> str | None:
+        """What it says it is, e.g. `2.3.6`. Slow on some: never in a request path."""
+
+    def instances(self) -> list[Found]:
+        """All that it has. Slow on big servers: never in a request path."""
+
+    def states(self) -> Mapping[str, State] | None:
+        """The live state of all, in one answer; None where the server offers none. Without any effect."""
 
     def state(self, name: str) -> Snapshot:
         """Look, without any effect; State.NOT_FOUND where there is none."""
 
+    def create(self, name: str, hook: Hook) -> Snapshot:
+        """Make the instance. Not safe to repeat: raises NameInUse where it exists."""
+
+    def connect(self, name: str, phone: str | None = None) -> Snapshot:
+        """Ask for a connection: the QR where one is needed and ready, and a pairing code for `phone` (digits).
+        Safe to repeat."""
+
+    def restart(self, name: str) -> Snapshot:
+        """Close the connection and open it anew, without a new pairing. Fails on one that is closed."""
+
+    def logout(self, name: str) -> None:
+        """Unpair the phone; nothing happens where none is paired."""
+
+    def delete(self, name: str) -> None:
+        """Ask for its end. It is gone once `state` says so, and not before."""
+
+    def hook(self, name: str) -> HookSeen | None:
+        """Where its events go now; None where they go nowhere."""
+
     def set_hook(self, name: str, hook: Hook) -> None:
         """Point the instance's webhook at us. Safe to repeat."""
+
+    def send_text(self, name: str, to: str, words: str) -> Sent:
+        """Send a text to digits or a JID. Never repeated: after TimedOut it may have been sent."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -113,7 +172,8 @@ class MessageReported(ChatReport):
     `chat` and `author` are sets of names of one and the same: a phone's JID, a `@lid`, or both; a group has one.
     `author` is empty where the connected account wrote it. `history`: it came with a synchronisation and is no
     news. `text` is what a person reads; `details` the kind's own facts (docs/events.md), `original` the gateway's
-    content, each None where the text is all there is. `sent_at` is None where the gateway's time makes no sense.
+    content, each None where the text is all there is. `push_name` is never empty, nor a number. `sent_at` is None
+    where the gateway's time makes no sense.
     """
 
     message_id: str
@@ -173,6 +233,7 @@ class ReactionReported(ChatReport):
 
     message_id: str
     author: tuple[str, ...]
+    from_me: bool = False
     emoji: str
     reacted_at: datetime | None
 

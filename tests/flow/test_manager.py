@@ -16,10 +16,11 @@ from bootstrap import build, build_app
 from core.access import Principal
 from core.errors import Conflict, InstanceUnknown, NameInUse, NotConfigured, Unavailable
 from manager.leases import Leases
-from manager.lifecycle import Status
+from manager.lifecycle import Lifetimes, Status
 from manager.providers.evolution.client import EvolutionClient
 from manager.providers.port import Pairing, Snapshot, State
 from manager.service import WhatsAppManager, instance_name_for
+from manager.upstream import Upstream
 from sandbox.server import Sandbox
 from tests.conftest import KEY
 from tests.factories import hook_keys, token_for
@@ -64,14 +65,19 @@ def scanned(system, box, user):
 
 def patient(system, provider, sleep=lambda _: None):
     """A manager on this provider whose waits take no time."""
+    upstream = Upstream(
+        transaction=system.transaction,
+        provider=provider,
+        vault=system.vault,
+        webhook_base=system.settings.webhook_base,
+        sleep=sleep,
+    )
     return WhatsAppManager(
         system.transaction,
-        provider,
-        system.vault,
+        upstream,
         Leases(system.transaction, sleep),
         system.clock,
-        webhook_base=system.settings.webhook_base,
-        qr_ttl=timedelta(seconds=45),
+        lifetimes=Lifetimes(qr=timedelta(seconds=45)),
         rung=lambda _: None,
         sleep=sleep,
     )
@@ -260,7 +266,7 @@ class Repeating:
     def create(self, name, hook):
         return self.snapshot
 
-    def connect(self, name):
+    def connect(self, name, phone=None):
         return self.snapshot
 
     def state(self, name):
@@ -344,7 +350,7 @@ class Forgetful:
         self._called("state")
         return Snapshot(name=name, state=State.DISCONNECTED)
 
-    def connect(self, name):
+    def connect(self, name, phone=None):
         self._called("connect")
         if self.calls.count("connect") == 1:
             raise InstanceUnknown("it is gone")

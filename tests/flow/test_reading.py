@@ -222,7 +222,7 @@ def test_a_message_shows_what_came_of_it(browser, bearer, system, owner):
         system,
         reported(name, "Oi, quero agendar", message_id="3EB0"),
         about(EditReported, name, message_id="3EB0", text="Oi, quero remarcar", edited_at=SENT),
-        about(ReactionReported, name, message_id="3EB0", author=(), emoji="👍", reacted_at=SENT),
+        about(ReactionReported, name, message_id="3EB0", author=(), from_me=True, emoji="👍", reacted_at=SENT),
         about(DeleteReported, name, message_id="3EB0"),
     )
     (item,) = found(browser, bearer(user))["items"]

@@ -108,7 +108,13 @@ def test_the_list_has_pages_and_filters(client, failed):
         assert client.get(LIST, query_string=other).json["items"] == []
 
 
-@pytest.mark.parametrize("query", [{"state": "lost"}, {"limit": "0"}, {"cursor": "mine"}, {"instance": "a\0"}])
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"state": "lost"}, {"limit": "0"}, {"limit": "201"}, {"limit": "00000000119999"}, {"limit": "0000000001"},
+        {"cursor": "mine"}, {"instance": "a\0"},
+    ],
+)  # fmt: skip
 def test_a_list_that_makes_no_sense_is_refused(client, query):
     assert client.get(LIST, query_string=query).status_code == 400
 
@@ -206,6 +212,7 @@ def test_the_commands_work_on_the_product_s_database(system, database_url, rows)
     assert system.worker.work() == 1
     assert rows("SELECT content FROM messages") == [{"content": SECRET}]
     assert run(repairs.rebuild, "--instance", "user_late", "--diff") == ["1 rebuilt", "changes: none"]
+    assert run(repairs.rebuild, "--instance", "user_late") == ["1 rebuilt"]
 
 
 @pytest.mark.parametrize("arguments", [[], ["--state", "lost"], ["--since", "yesterday"], ["--id", "x"]])

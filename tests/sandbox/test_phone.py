@@ -3,6 +3,7 @@
 import pytest
 import requests
 
+from sandbox import samples
 from sandbox.server import Sandbox
 from tests.sandbox.receiver import GUARD_S, KEY, Client, Receiver
 
@@ -87,6 +88,17 @@ def test_many_messages_get_ids_of_their_own(client: Client) -> None:
     assert len(set(ids)) == 20
 
 
+@pytest.mark.parametrize("sample", samples.NAMES)
+def test_every_sample_can_be_sent_without_words(client: Client, sample: str) -> None:
+    client.pair("shop1")
+    client.message("shop1")
+    before = client.call("GET", "/sandbox/state").json()
+    assert sample in before["samples"]
+    body = {"instance": "shop1", "from": "5511999990001", "sample": sample}
+    answer = client.call("POST", "/sandbox/phones/message", body)
+    assert (answer.status_code, len(answer.json()["ids"])) == (200, 1), answer.text
+
+
 def test_a_contact_known_by_lid_keeps_its_lid(client: Client) -> None:
     client.pair("shop1", hook={"events": ["MESSAGES_UPSERT"]})
     client.message("shop1", **{"from": "123456789012345@lid"})
@@ -111,6 +123,11 @@ def test_a_contact_known_by_lid_keeps_its_lid(client: Client) -> None:
         (
             "/sandbox/phones/message",
             {"instance": "closed", "from": "5511999990001", "text": "", "count": 0},
+            400,
+        ),
+        (
+            "/sandbox/phones/message",
+            {"instance": "closed", "from": "5511999990001", "sample": "smoke signals"},
             400,
         ),
         ("/sandbox/instances/closed/drop", {"reason": 418}, 400),

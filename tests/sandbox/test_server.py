@@ -57,11 +57,11 @@ def test_stop_and_start_keep_the_port_and_the_phones(receiver: Receiver, hook: s
 
 
 @contextmanager
-def process(**environ: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def process(*arguments: str, **environ: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """`python -m sandbox`, and the one line it prints."""
     parent_fd = environ.get("SANDBOX_PARENT_FD")
     child = subprocess.Popen(
-        [sys.executable, "-m", "sandbox"],
+        [sys.executable, "-m", "sandbox", *arguments],
         cwd=ROOT,
         env={**os.environ, "SANDBOX_PORT": "0", **environ},
         stdout=subprocess.PIPE,
@@ -88,6 +88,43 @@ def test_the_process_says_where_it_is_and_ends_on_a_signal(tmp_path: Path, numbe
         assert child.stdout.read() == ""
 
 
+def test_arguments_win_over_the_environment(tmp_path: Path) -> None:
+    chosen = ("--port", "0", "--key", "chosen", "--profile", "2.4", "--time-scale", "0.01", "--data", str(tmp_path))
+    with process(*chosen, "--licensed", SANDBOX_KEY="other", SANDBOX_PROFILE="2.2.3", SANDBOX_PORT="1") as (_, line):
+        url = line.split()[1]
+        answer = requests.post(f"{url}/verify-creds", headers={"apikey": "chosen"}, timeout=GUARD_S)
+        assert answer.status_code == 200
+        assert requests.get(url, timeout=GUARD_S).json()["version"] == "2.4.0-rc2"
+        assert (tmp_path / "sandbox.json").exists()
+
+
+def test_the_environment_sets_profile_and_metrics() -> None:
+    metrics = {"SANDBOX_METRICS_USER": "u", "SANDBOX_METRICS_PASSWORD": "p"}
+    with process(SANDBOX_PROFILE="2.3.7", **metrics) as (_, line):
+        url = line.split()[1]
+        assert requests.get(url, timeout=GUARD_S).json()["version"] == "2.3.7"
+        assert requests.get(url + "/metrics", timeout=GUARD_S).status_code == 401
+        assert requests.get(url + "/metrics", auth=("u", "p"), timeout=GUARD_S).status_code == 200
+
+
+def test_the_example_for_your_ci_works(free_port: int) -> None:
+    """The commands of docs/sandbox.md as they stand there, on a port that is free."""
+    page = (ROOT / "docs" / "sandbox.md").read_text(encoding="utf-8")
+    example = page.split("## For your CI")[1].split("```sh\n")[1].split("```")[0].replace("8081", str(free_port))
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-e", "-u", "-c", example],
+        cwd=ROOT,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "open"
+
+
 def test_the_process_ends_with_its_parents_pipe() -> None:
     reading, writing = os.pipe()
     with process(SANDBOX_KEY=KEY, SANDBOX_PARENT_FD=str(reading)) as (child, _):
@@ -103,8 +140,9 @@ def test_a_port_that_is_taken_is_one_line_and_an_error(client: Client) -> None:
         Sandbox(port=client.box.port).start()
 
 
-def test_a_setting_that_is_no_number_stops_the_start() -> None:
-    with process(SANDBOX_TIME_SCALE="fast") as (child, line):
+@pytest.mark.parametrize("wrong", [{"SANDBOX_TIME_SCALE": "fast"}, {"SANDBOX_PROFILE": "1.8"}])
+def test_a_setting_that_is_wrong_stops_the_start(wrong: dict[str, str]) -> None:
+    with process(**wrong) as (child, line):
         assert (line, child.wait(GUARD_S)) == ("", 78)
 
 

@@ -1,9 +1,10 @@
 """What waits is woken in order; what is set aside comes back; a dry run tells exactly what would change."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from core import diff
 from core.audit import note
@@ -11,7 +12,7 @@ from core.db import Base
 from core.errors import Malformed, NotFound
 from core.selection import Selection
 from tests.store.test_storms import work_all
-from tests.store.test_worker import AGE_LEASES
+from tests.store.test_worker import AGE_LEASES, interrupted
 from tests.store.toys import Register, owners_of
 from webhooks import envelope, lanes
 from webhooks.history import AT_ONCE
@@ -266,6 +267,16 @@ def test_a_dry_run_tells_exactly_what_would_change_and_changes_nothing(toy_worke
     assert repair.replay(PARKED, actor="operator").replayed == 4
 
 
+def test_a_dry_run_of_too_many_is_refused_before_a_lane_is_touched(toy_worker, send, repair, rows):
+    ids = tuple(send("a", ("put", ["M1", "x"]), ("put", ["M2", "y"]), ("put", ["M3", "z"])))
+    work_all(toy_worker)
+    before = rows("SELECT lane, owner, epoch FROM lanes")
+    with pytest.raises(Malformed):
+        repair.try_replay(Selection(ids=ids), at_most=2)
+    assert rows("SELECT lane, owner, epoch FROM lanes") == before
+    assert repair.try_replay(Selection(ids=ids), at_most=3).replayed == 3
+
+
 def test_a_dry_run_says_what_would_fail_again(toy_worker, send, register, repair, rows):
     register.poison.add("bad")
     send("a", ("put", ["M1", "bad"]), ("put", ["M2", "x"]), ("put", {"k": 1}))
@@ -355,7 +366,7 @@ def test_a_rebuild_folds_the_log_anew_without_frames(toy_worker, send, register,
     do("DELETE FROM profiles WHERE email IN ('M2', 'M3')")
     dry = repair.rebuild("a", actor="operator", dry_run=True)
     assert values() == {"M1": "wrong"}
-    real = repair.rebuild("a", actor="operator", dry_run=False)
+    real = repair.rebuild("a", actor="operator", dry_run=False, compare=True)
     assert values() == {"M1": "x+seen", "M2": "y"}
     assert sorted(str(one.after.get("name")) for one in dry.changes) == ["x+seen", "y"]
     assert len(dry.changes) == len(real.changes) == 2
@@ -372,14 +383,137 @@ def test_a_rebuild_leaves_alone_what_is_parked_or_not_done_yet(toy_worker, send,
     send("a", ("put", ["M2", "pending"]))
     register.poison.clear()
     done = repair.rebuild("a", actor="operator", dry_run=False)
-    assert (done.replayed, done.changes, values()) == (0, [], {})
+    assert (done.replayed, done.changes, values()) == (0, None, {})
     assert len(rows("SELECT FROM inbox")) == 1
+
+
+def test_a_rebuild_commits_part_by_part_and_keeps_its_lane_between_them(
+    transaction, toy_worker, flood, send, register, values, rows
+):
+    flood("a", "put", 1_200)
+    work_all(toy_worker)
+    send("a", ("put", ["M1", "pending"]))
+    with transaction() as connection:
+        connection.execute(text("DELETE FROM profiles WHERE email = 'K'"))
+    seen, worked = [], []
+
+    class Watched(Register):
+        __hash__ = object.__hash__
+
+        def apply(self, connection, changes):
+            seen.append(values().get("K"))
+            return super().apply(connection, changes)
+
+    def interrupt() -> None:
+        worked.append(Worker(transaction, owners_of(register), print, name="other").work())
+
+    owners = owners_of(Watched())
+    between = interrupted(transaction, 5, interrupt)  # after: is it there, take over, which, the first part
+    repair = Repair(between, owners, owners, tables=["profiles"], note=note)
+    assert repair.rebuild("a", actor="operator", dry_run=False).replayed == 1_200
+    assert (seen, values()["K"], worked) == ([None, "500", "1000"], "1200", [0])
+    [entry] = rows("SELECT subject, details FROM audit")
+    assert entry == {"subject": "a", "details": {"deliveries": 1_200, "failed": {}}}
+    assert toy_worker.work() == 1
+
+
+def test_a_rebuild_leaves_what_waits_its_time_and_clears_what_is_understood_now(toy_worker, send, repair, rows, do):
+    waiting, odd, mended, flagged, kept = send(
+        "a",
+        ("mark", ["M9", "x"]),
+        ("put", ["M1", "odd"]),
+        ("put", ["M2", "odd too"]),
+        ("put", ["M3", "x", "no_time"]),
+        ("put", ["M4", "x", "no_chat"]),
+    )
+    work_all(toy_worker)
+    do("UPDATE set_aside SET at = '2026-01-01Z'")
+    for old, new in (("odd too", "well"), (', "no_time"', "")):
+        do(
+            "UPDATE webhook_events SET body = convert_to(replace(convert_from(body, 'UTF8'), :old, :new), 'UTF8')",
+            old=old,
+            new=new,
+        )
+    repair.rebuild("a", actor="operator", dry_run=False)
+    found = rows("SELECT event_id, state, at FROM set_aside ORDER BY event_id")
+    assert [(row["event_id"], row["state"]) for row in found] == [(waiting, "waiting"), (odd, "quarantined")]
+    assert {row["at"] for row in found} == {datetime(2026, 1, 1, tzinfo=UTC)}
+    assert rows(
+        "SELECT id, issues FROM webhook_events WHERE id = ANY(:ids) ORDER BY id", ids=[mended, flagged, kept]
+    ) == [
+        {"id": mended, "issues": None},
+        {"id": flagged, "issues": None},
+        {"id": kept, "issues": ["no_chat"]},
+    ]
+
+
+def test_deliveries_of_a_deleted_instance_come_back_with_it_and_it_is_not_rebuilt(
+    transaction, toy_worker, send, register, repair, rows, values
+):
+    send("a", ("put", ["M1", "x"]))
+    deleted = replace(owners_of(register), resolve=lambda _, names: dict.fromkeys(names))
+    Worker(transaction, deleted, print, name="w").work()
+    assert [reason for _, reason in aside(rows).values()] == ["deleted_instance"]
+    with pytest.raises(NotFound):
+        Repair(transaction, deleted, deleted, tables=[], note=note).rebuild("a", actor="operator", dry_run=False)
+    assert repair.replay(Selection(reason="deleted_instance"), actor="operator").replayed == 1
+    assert work_all(toy_worker) == 1
+    assert values() == {"M1": "x"}
 
 
 def test_an_instance_that_is_not_there_cannot_be_rebuilt(repair, rows):
     with pytest.raises(NotFound):
         repair.rebuild("ghost", actor="operator", dry_run=False)
     assert rows("SELECT FROM lanes") == []
+
+
+def test_a_comparison_does_not_read_what_others_have_locked_long_ago(engine, transaction, do):
+    do("INSERT INTO profiles (email, name) SELECT 'old' || n, 'x' FROM generate_series(1, 3000) AS n")
+    do("SELECT FROM profiles FOR KEY SHARE")
+    asked: list[int] = []
+
+    def listen(_connection, _cursor, _statement, parameters, _context, _many) -> None:
+        asked.append(len(parameters))
+
+    with transaction() as ours, transaction() as before:
+        since = diff.mark(ours)
+        ours.execute(text("DELETE FROM profiles WHERE email = 'old7'"))
+        tables = diff.tables_named(before, ["profiles"])
+        event.listen(engine, "before_cursor_execute", listen)
+        try:
+            changes = diff.changes(ours, before, tables, since)
+        finally:
+            event.remove(engine, "before_cursor_execute", listen)
+        ours.rollback()
+    assert [(one.before and one.before["email"], one.after) for one in changes] == [("old7", None)]
+    assert sum(asked) < 50
+
+
+@pytest.mark.parametrize("strength", ["KEY SHARE", "NO KEY UPDATE"])
+def test_a_row_that_was_locked_before_it_was_deleted_is_found(transaction, do, strength):
+    do("INSERT INTO profiles (email, name) VALUES ('M1', 'x'), ('M2', 'y')")
+    with transaction() as ours, transaction() as before:
+        since = diff.mark(ours)
+        for statement in (f"SELECT FROM profiles FOR {strength}", "DELETE FROM profiles WHERE email = 'M1'"):
+            with ours.begin_nested():
+                ours.execute(text(statement))
+        stamped = before.execute(text("SELECT CAST(CAST(xmax AS text) AS bigint) FROM profiles WHERE email = 'M1'"))
+        assert stamped.scalar_one() < int(since.xid)  # not a transaction's number: two of ours share the row
+        changes = diff.changes(ours, before, diff.tables_named(before, ["profiles"]), since)
+        ours.rollback()
+    assert [(one.before and one.before["email"], one.after) for one in changes] == [("M1", None)]
+
+
+def test_more_rows_than_are_read_at_once_are_compared(transaction, do):
+    do("INSERT INTO profiles (email, name) SELECT 'old' || n, 'x' FROM generate_series(1, 2500) AS n")
+    with transaction() as ours, transaction() as before:
+        since = diff.mark(ours)
+        ours.execute(text("DELETE FROM profiles WHERE email LIKE '%5'"))
+        ours.execute(text("UPDATE profiles SET name = email"))
+        changes = diff.changes(ours, before, diff.tables_named(before, ["profiles"]), since)
+        ours.rollback()
+    gone = [one for one in changes if one.after is None]
+    assert (len(changes), len(gone)) == (2_500, 250)
 
 
 def test_every_table_can_be_compared(transaction):

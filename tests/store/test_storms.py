@@ -15,6 +15,7 @@ from core.errors import StorageUnavailable
 from core.events import Effects
 from tests.store.test_worker import AGE_LEASES, AGE_RETRIES, KILL_ME
 from tests.store.toys import Register, owners_of
+from webhooks import lanes
 from webhooks.watchdog import GAVE_UP, LONGEST_S, Watchdog
 from webhooks.worker import Worker
 
@@ -100,6 +101,25 @@ def test_a_storm_goes_on_into_the_next_minute(toy_worker, flood, send, do, rows)
     assert rows("SELECT retry_at > now() AS rests, coalesced FROM lanes") == [{"rests": True, "coalesced": 100}]
 
 
+def test_a_lane_takes_its_fair_share_once_its_storm_is_over(toy_worker, transaction, flood, do):
+    flood("noisy", "report", 100)
+    toy_worker.work()
+    do(AGE_RETRIES)
+    do("UPDATE webhook_events SET key = sha256(key)")
+    flood("noisy", "put", 400)
+    flood("calm", "put", 400)
+
+    def shares() -> list[int]:
+        with transaction() as connection:
+            held = lanes.claim(connection, "w", after="", lanes=10, events=500)
+            connection.rollback()
+        return [len(lane.heads) for lane in held]
+
+    assert shares() == [250, 400]
+    do("UPDATE lanes SET storm_minute = storm_minute - interval '2 minutes'")
+    assert shares() == [250, 250]
+
+
 # ---- what brings workers down ----------------------------------------------------------------------------------
 
 
@@ -145,6 +165,32 @@ def test_what_the_worker_survives_is_no_crash(transaction, register, send, do, r
     assert rows("SELECT unsettled, careful FROM lanes") == [{"unsettled": 1, "careful": 0}]
     do(AGE_LEASES)
     assert sound.work() == 2
+
+
+def test_a_worker_that_is_robbed_has_not_crashed(transaction, send, do, rows):
+    send("a", ("put", ["M1", "x"]))
+    for _ in range(3):
+        with transaction() as connection:
+            [lane] = lanes.claim(connection, "w", after="", lanes=10, events=10)
+            assert not lane.careful
+        rob(transaction, "a")
+    assert rows("SELECT unsettled FROM lanes") == [{"unsettled": 0}]
+
+
+def test_a_worker_that_was_dead_when_it_was_robbed_has(transaction, send, do, rows):
+    send("a", ("put", ["M1", "x"]))
+    with transaction() as connection:
+        lanes.claim(connection, "dead", after="", lanes=10, events=10)
+    do(AGE_LEASES)
+    rob(transaction, "a")
+    assert rows("SELECT unsettled FROM lanes") == [{"unsettled": 1}]
+
+
+def rob(transaction, name: str) -> None:
+    with transaction() as connection:
+        lanes.take_over(connection, "robber", [name])
+    with transaction() as connection:
+        lanes.release(connection, "robber", [name])
 
 
 def test_a_hanging_batch_ends_the_process_after_30_seconds():

@@ -12,19 +12,22 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import OperationalError
 
-from core.db import Transaction, make_engine, transactions
+from core.db import Transaction, transactions
 from core.errors import Malformed, NotNow, StorageUnavailable, Unavailable
 from core.events import DomainEvent, Effects
+from core.selection import Selection
 from tests.factories import body_of, connection_update, make_instance, text_message
 from webhooks import lanes
 from webhooks.inbox import Delivery, Inbox
 from webhooks.lanes import Held, LostLease, Stored
 from webhooks.owners import Owners
+from webhooks.replay import requeue
 from webhooks.retry import TRIES
 from webhooks.stats import prune, prune_aside, queue_stats
-from webhooks.worker import Worker
+from webhooks.worker import IMPATIENT, Worker
 
 SECRET = "texto-secreto-de-uma-pessoa"
 
@@ -49,6 +52,7 @@ class Diary:
     broken_sql: dict[str, str] = field(default_factory=dict)
     unrecordable: set[str] = field(default_factory=set)
     folded: list[list[str]] = field(default_factory=list)
+    patience: list[str] = field(default_factory=list)
 
     __hash__ = object.__hash__
 
@@ -56,6 +60,7 @@ class Diary:
         return {said.user_id for said in incoming}
 
     def load(self, connection: Connection, keys: set[UUID]) -> dict[UUID, str]:
+        self.patience.append(connection.execute(text("SHOW lock_timeout")).scalar_one())
         rows = connection.execute(text("SELECT id, email FROM profiles WHERE id = ANY(:ids)"), {"ids": list(keys)})
         return {row.id: row.email for row in rows}
 
@@ -351,25 +356,10 @@ def test_the_lane_rests_longer_each_time_and_the_event_is_parked_after_5_tries(w
     assert rows("SELECT FROM inbox") == []
 
 
-@pytest.fixture
-def impatient(database_url: str) -> Iterator[Transaction]:
-    """Transactions that do not wait long for a lock."""
-    engine = make_engine(database_url, statement_timeout_ms=10_000)
-
-    @event.listens_for(engine, "connect")
-    def _(connection, _record):
-        connection.execute("SET lock_timeout = 150")
-        connection.commit()
-
-    yield transactions(engine)
-    engine.dispose()
-
-
 LOCK = "SELECT FROM profiles WHERE email = 'b@x' FOR UPDATE"
 
 
-def test_a_lock_that_somebody_keeps_holds_up_one_lane_only(make_worker, say, heard, diary, do, engine, impatient):
-    worker = make_worker(through=impatient)
+def test_a_lock_that_somebody_keeps_holds_up_one_lane_only(worker, say, heard, diary, do, engine):
     diary.broken_sql["b1"] = LOCK
     for name in ("a", "b", "c"):
         say(name, f"{name}1", f"{name}2")
@@ -381,6 +371,27 @@ def test_a_lock_that_somebody_keeps_holds_up_one_lane_only(make_worker, say, hea
     do(AGE_RETRIES)
     assert worker.work() == 2
     assert heard("b") == ["b1", "b2"]
+    assert "2s" not in diary.patience
+
+
+def test_those_that_wait_for_a_lock_are_tried_again_apart_from_the_others(worker, say, heard, diary, do, engine):
+    diary.broken_sql |= {"b1": LOCK, "d1": LOCK}
+    for name in ("a", "b", "c", "d"):
+        say(name, f"{name}1")
+    with engine.connect() as keeper:
+        keeper.execute(text(LOCK))
+        assert worker.work() == 4
+        assert diary.patience == ["200ms"] * 3 + ["20ms"] * 2  # all, a, b; then c and d, which may wait for the same
+        diary.folded.clear()
+        do(AGE_RETRIES)
+        for name in ("a", "b", "c"):
+            say(name, f"{name}2")
+        assert worker.work() == 5
+        assert diary.folded == [["a2", "c2"], ["b1", "b2", "d1"], ["b1"], ["d1"]]
+        keeper.rollback()
+    do(AGE_RETRIES)
+    assert worker.work() == 3
+    assert [heard(name) for name in ("a", "b", "c", "d")] == [["a1", "a2"], ["b1", "b2"], ["c1", "c2"], ["d1"]]
 
 
 KILL_ME = "SELECT pg_terminate_backend(pg_backend_pid())"
@@ -508,6 +519,45 @@ def test_a_lane_gives_its_first_events_up_to_a_weight_and_always_one(transaction
     assert (len(b.heads), b.emptied) == (1, False)
 
 
+HEAVY = """
+UPDATE webhook_events SET body = convert_to('{"event":"heavy","data":"' || repeat('x', 30000000) || '"}', 'UTF8')
+WHERE instance < 'f'
+"""
+
+
+def test_a_batch_has_a_weight_however_many_lanes_it_is_of(transaction, worker, say, do, rows):
+    for name in ("a", "b", "c", "d", "e", "f"):
+        say(name, "x", kind="heavy", known=True)
+    do(HEAVY)
+    with transaction() as connection:
+        held = lanes.claim(connection, "other", after="", lanes=10, events=10)
+        assert [lane.lane for lane in held] == ["a", "b"]
+        left = connection.execute(text("SELECT lane FROM lanes WHERE unsettled = 0 AND lease_until < now()"))
+        assert sorted(left.scalars()) == ["c", "d", "e", "f"]
+        connection.rollback()
+    assert [worker.work() for _ in range(3)] == [2, 2, 2]
+    assert rows("SELECT FROM inbox") == rows("SELECT FROM set_aside") == []
+
+
+def test_an_event_heavier_than_a_batch_is_one_of_its_own(transaction, say, do):
+    say("a", "x", "y")
+    say("b", "x")
+    do("UPDATE webhook_events SET body = convert_to(repeat('x', 70000000), 'UTF8') WHERE instance = 'a'")
+    with transaction() as connection:
+        [lane] = lanes.claim(connection, "first", after="", lanes=10, events=10)
+    assert (lane.lane, len(lane.heads), lane.emptied) == ("a", 1, False)
+
+
+def test_a_row_of_which_the_log_knows_nothing_is_thrown_away(worker, say, do, rows, heard):
+    do("INSERT INTO inbox (id, lane) VALUES (1, 'ghost'), (2, 'a')")
+    do("INSERT INTO inbox (id, lane) SELECT n, 'b' FROM generate_series(100, 2000) AS n")
+    say("a", "a1")
+    say("b", "b1")
+    assert [worker.work() for _ in range(4)] == [1, 1, 0, 0]
+    assert (heard("a"), heard("b")) == (["a1"], ["b1"])
+    assert rows("SELECT FROM inbox") == []
+
+
 def test_the_same_worker_may_claim_again_what_it_holds(transaction, say):
     say("a", "a1")
     epochs = []
@@ -572,6 +622,33 @@ def test_prune_throws_away_old_finished_deliveries_and_nothing_else(worker, say,
         assert prune_aside(connection, timedelta(days=30)) == 1
         assert prune(connection, timedelta(days=7)) == 1
     assert {row["id"] for row in rows("SELECT id FROM webhook_events")} == {unfinished, fresh}
+
+
+@pytest.fixture
+def old(worker: Worker, say: Say, do: Callable[[str], int]) -> int:
+    [number] = say("a", "old")
+    worker.work()
+    do("UPDATE webhook_events SET received_at = now() - interval '8 days'")
+    return number
+
+
+def test_what_is_being_thrown_away_is_not_replayed(old, transaction, rows):
+    with transaction() as pruning, transaction() as replaying:
+        assert prune(pruning, timedelta(days=7)) == 1
+        replaying.execute(IMPATIENT)
+        with pytest.raises(OperationalError):
+            requeue(replaying, Selection(ids=(old,)))
+        replaying.rollback()
+    assert rows("SELECT FROM inbox") == rows("SELECT FROM webhook_events") == []
+
+
+def test_what_is_being_replayed_is_not_thrown_away(old, transaction, worker, heard):
+    with transaction() as replaying:
+        assert requeue(replaying, Selection(ids=(old,))).ids == [old]
+        with transaction() as pruning:
+            assert prune(pruning, timedelta(days=7)) == 0
+    assert worker.work() == 1
+    assert heard("a") == ["old", "old"]
 
 
 # ---- the product's own owners ----------------------------------------------------------------------------------

@@ -321,7 +321,8 @@ def test_an_edit_without_a_time_is_of_when_we_heard_of_it():
 
 def test_our_reactions_are_me_and_others_are_their_contact():
     def reaction(*author, own=None):
-        return about(ReactionReported, message_id="M1", author=author, emoji="👍", reacted_at=START, own=own)
+        said = {"author": author, "from_me": not author, "own": own}
+        return about(ReactionReported, message_id="M1", emoji="👍", reacted_at=START, **said)
 
     changes = folded(reaction(), reaction(OWN), reaction(OWN_LID, own=OWN_LID), reaction(ANA, OWN))
     assert {author for _, author in changes.reactions} == {ME, str(only(changes.contacts).id)}

@@ -407,8 +407,13 @@ def test_what_says_nothing_about_anybody_is_passed_over(event, data, issues):
     assert read(event, [data]) == Reading(events=(), issues=issues)
 
 
-def test_a_groups_contact_is_its_title():
-    found = only(read("contacts.update", {"remoteJid": GROUP, "pushName": "Turma"}))
+@pytest.mark.parametrize("event", ["contacts.upsert", "contacts.update", "chats.upsert", "chats.update"])
+def test_a_groups_name_there_is_its_last_writers(event):
+    assert read(event, {"remoteJid": GROUP, "pushName": "Ana", "name": "Ana"}).events == ()
+
+
+def test_a_synchronised_group_has_its_own_name():
+    found = only(read("chats.set", [{"remoteJid": GROUP, "name": "Turma"}]))
     assert isinstance(found, ChatReported)
     assert (found.chat, found.title, found.deleted) == ((GROUP,), "Turma", False)
 

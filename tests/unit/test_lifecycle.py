@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from manager.fold import fold, reason_of
 from manager.lifecycle import (
     InstanceRecord,
+    Lifetimes,
     Standing,
     Status,
     connection_reported,
@@ -21,7 +22,7 @@ from manager.lifecycle import (
 )
 from manager.providers.port import ConnectionReported, Pairing, PairingReported, State
 
-TTL = timedelta(seconds=45)
+TTL = Lifetimes(qr=timedelta(seconds=45))
 START = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 HEARD = START + timedelta(hours=3)  # our clock; the gateway's is off
 QR, NEXT_QR = Pairing(qr="2@first"), Pairing(qr="2@second", pairing_code="K3ZT9QWB")
@@ -161,11 +162,11 @@ def test_a_qr_of_a_connection_that_has_ended_since_is_not_shown():
 
 
 def test_a_qr_lives_for_its_time_by_our_own_clock():
-    assert after(code(QR, 2)).pairing_expires_at == HEARD + timedelta(seconds=2) + TTL
+    assert after(code(QR, 2)).pairing_expires_at == HEARD + timedelta(seconds=2) + TTL.qr
 
 
 def test_a_qr_told_twice_does_not_live_longer():
-    assert after(code(QR, 2), code(QR, 2, heard=40)).pairing_expires_at == HEARD + timedelta(seconds=2) + TTL
+    assert after(code(QR, 2), code(QR, 2, heard=40)).pairing_expires_at == HEARD + timedelta(seconds=2) + TTL.qr
 
 
 def test_the_qr_limit_clears_the_code():
@@ -179,7 +180,7 @@ def test_the_end_of_a_code_in_its_own_millisecond_wins():
     assert after(code(None, 2), code(QR, 2)).pairing is None
 
 
-SHOWN_UNTIL = HEARD + TTL
+SHOWN_UNTIL = HEARD + TTL.qr
 
 
 def test_a_code_in_the_gateways_answer_is_shown():
@@ -274,7 +275,7 @@ def test_people_hear_every_step_of_a_pairing():
 def test_a_code_is_told_as_text_and_without_a_picture():
     changes = fold({"user_x": record(user_id=uuid4())}, [code(QR, 2)], TTL)
     (told_code,) = [event.data for event in changes.events if event.type == "qrcode"]
-    until = (HEARD + timedelta(seconds=2) + TTL).isoformat().replace("+00:00", "Z")
+    until = (HEARD + timedelta(seconds=2) + TTL.qr).isoformat().replace("+00:00", "Z")
     assert told_code == {"instanceName": "user_x", "qr": QR.qr, "status": "waiting_qr", "expiresAt": until}
 
 

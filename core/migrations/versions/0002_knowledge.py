@@ -49,6 +49,7 @@ def _contacts() -> None:
         ("deleted_at", sa.DateTime(timezone=True)),
     ):
         op.add_column("conversations", sa.Column(name, kind))
+    op.create_index("ix_conversations_contact_id", "conversations", ["contact_id"])
     op.create_index(
         "ix_conversations_recent", "conversations", ["instance_id", sa.text("last_message_at DESC"), sa.text("id DESC")]
     )
@@ -86,6 +87,7 @@ def _reactions() -> None:
         ),
         sa.PrimaryKeyConstraint("message_id", "author", name=op.f("pk_reactions")),
     )
+    op.create_index("ix_reactions_author", "reactions", ["author"])
 
 
 def _bookings() -> None:

@@ -33,4 +33,3 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("fingerprint IS NOT NULL"),
     )
-

@@ -1,150 +1,185 @@
-"""Evolution's HTTP, and nothing else: one method a call, failures as our errors.
+"""Evolution's REST: one method a call of the port. `http` sends, `answers` says what came back, `wire`, `rows` and
+`metrics` say what it means.
 
-Redirects are refused (`requests` would carry our key to another host), proxies of the environment ignored,
-answers cut at 16 MB. Never trusts a 200: `{"error":true}` is a failure.
+Never branches on texts: where an answer leaves it open, the instance's state decides.
 """
 
-import json
-import socket
-import time
-from dataclasses import dataclass
-from typing import Any
+import contextlib
+from base64 import b64encode
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from urllib.parse import quote
 
-import requests
-import urllib3
-from requests.adapters import HTTPAdapter
-
-from core import errors
-from manager.providers.evolution import wire
-from manager.providers.port import Hook, Snapshot, State
-
-IN_FLIGHT = 16
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """How long an answer may take, and how large it may be. A slow WhatsApp holds a call for up to 60 s."""
-
-    connect_s: float = 5.0
-    read_s: float = 60.0
-    deadline_s: float = 90.0
-    largest_bytes: int = 16 * 1024 * 1024
-
+from core.errors import InstanceUnknown, InvalidRecipient, NotConnected, ProviderError
+from manager.providers.evolution import answers, metrics, rows, wire
+from manager.providers.evolution.answers import Reply
+from manager.providers.http import Answer, Limits, Request, Transport
+from manager.providers.port import Found, Hook, HookSeen, Sent, Snapshot, State
 
 USUAL = Limits()
+NOBODY = "nobody-has-this-name"
+NO_METRICS = (401, 403, 404)
 
 
 class EvolutionClient:
-    """A Provider. One object a server; safe for many threads."""
+    """A Provider. One object a server; safe for many threads. `metrics_user`: of HTTP basic, for `/metrics` only."""
 
-    def __init__(self, url: str, key: str, limits: Limits = USUAL) -> None:
-        self._url, self._limits = url, limits
-        self._http = requests.Session()
-        self._http.trust_env = False
-        self._http.headers.update({"apikey": key, "Accept": "application/json"})
-        adapter = HTTPAdapter(pool_connections=1, pool_maxsize=IN_FLIGHT, pool_block=True)
-        self._http.mount("http://", adapter)
-        self._http.mount("https://", adapter)
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        limits: Limits = USUAL,
+        *,
+        metrics_user: str | None = None,
+        metrics_password: str | None = None,
+    ) -> None:
+        self._http, self._limits = Transport(url, limits), limits
+        self._headers = {"apikey": key, "Accept": "application/json"}
+        self._metrics_headers = _basic(metrics_user, metrics_password)
 
-    def create(self, name: str, hook: Hook) -> Snapshot:
-        """Without `qrcode`: the QR is asked for by connect, which does not hold the call for five seconds."""
-        settings = wire.hook_settings(hook.url, hook.token, hook.jwt_key)
-        body = {"instanceName": name, "integration": "WHATSAPP-BAILEYS", "qrcode": False, "webhook": settings}
-        return wire.snapshot(name, self._call("POST", "/instance/create", body))
+    def ping(self) -> None:
+        """`/verify-creds` is cheap; versions before it are asked for an instance that nobody has."""
+        reply = self._ask("POST", "/verify-creds", {})
+        if reply.status != 404:
+            reply.an_object()
+            return
+        with contextlib.suppress(InstanceUnknown):  # here the key was looked at before the name
+            self._ask("GET", f"/instance/fetchInstances?instanceName={NOBODY}").result()
 
-    def connect(self, name: str) -> Snapshot:
-        return wire.snapshot(name, self._call("GET", f"/instance/connect/{quote(name, safe='')}"))
+    def version(self) -> str | None:
+        """`{"version":"2.3.6","clientName":…}`; the server asks WhatsApp's website first, every time."""
+        found = self._ask("GET", "/").an_object().get("version")
+        return found if isinstance(found, str) else None
+
+    def instances(self) -> list[Found]:
+        return rows.instances(self._ask("GET", "/instance/fetchInstances").result())
+
+    def states(self) -> Mapping[str, State] | None:
+        """None where `/metrics` is off, or not for us."""
+        answer = self._send("GET", "/metrics", headers=self._metrics_headers)
+        if answer.status in NO_METRICS:
+            return None
+        if answer.status != 200:
+            raise _reply(answer).failure()
+        return metrics.states(answer.body.decode(errors="replace"))
 
     def state(self, name: str) -> Snapshot:
-        try:
-            return wire.snapshot(name, self._call("GET", f"/instance/connectionState/{quote(name, safe='')}"))
-        except errors.InstanceUnknown:
-            return Snapshot(name=name, state=State.NOT_FOUND)
+        return self._state(name, self._limits.usual_s)
+
+    def create(self, name: str, hook: Hook) -> Snapshot:
+        """Without `qrcode`: the QR is asked for by connect, which does not hold the call for five seconds.
+
+        Raises ValueError for a hook without its secrets.
+        """
+        settings = wire.hook_settings(hook)
+        body = {"instanceName": name, "integration": "WHATSAPP-BAILEYS", "qrcode": False, "webhook": settings}
+        reply = self._ask("POST", "/instance/create", body, within_s=self._limits.slow_s)
+        return wire.snapshot(name, reply.an_object(creating=True))
+
+    def connect(self, name: str, phone: str | None = None) -> Snapshot:
+        """`phone` counts only where the connection is closed; QR and pairing code come together."""
+        asked = f"?number={quote(phone, safe='')}" if phone else ""
+        reply = self._ask("GET", _path("/instance/connect", name) + asked, within_s=self._limits.slow_s)
+        return wire.snapshot(name, reply.an_object())
+
+    def restart(self, name: str) -> Snapshot:
+        """The answer still shows the state before. On a closed one, 200 `{"error":true}`: ProviderError."""
+        reply = self._ask("POST", _path("/instance/restart", name), within_s=self._limits.slow_s)
+        return wire.snapshot(name, reply.an_object())
+
+    def logout(self, name: str) -> None:
+        """400 also means that there is nobody to log out."""
+        reply = self._ask("DELETE", _path("/instance/logout", name), within_s=self._limits.slow_s)
+        if reply.status == 400 and self._looked(name) is State.DISCONNECTED:
+            return
+        reply.an_object()
+
+    def delete(self, name: str) -> None:
+        with contextlib.suppress(InstanceUnknown):
+            self._ask("DELETE", _path("/instance/delete", name), within_s=self._limits.slow_s).an_object()
+
+    def hook(self, name: str) -> HookSeen | None:
+        reply = self._ask("GET", _path("/webhook/find", name))
+        return rows.hook(reply.result() if reply.document is None else reply.an_object())
 
     def set_hook(self, name: str, hook: Hook) -> None:
-        settings = wire.hook_settings(hook.url, hook.token, hook.jwt_key)
-        self._call("POST", f"/webhook/set/{quote(name, safe='')}", {"webhook": settings})
+        """No list of events is all of them; a version that refuses this is given the names that it knows.
 
-    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        Raises ValueError for a hook without its secrets.
+        """
+        path = _path("/webhook/set", name)
+        reply = self._ask("POST", path, {"webhook": wire.hook_settings(hook)})
+        if reply.status == 400:
+            allowed = wire.allowed_events(answers.reason_text(reply.document))
+            body = {"webhook": wire.hook_settings(hook, allowed)}
+            reply = self._ask("POST", path, body, within_s=self._limits.look_s)
+        reply.an_object()
+
+    def send_text(self, name: str, to: str, words: str) -> Sent:
+        reply = self._ask("POST", _path("/message/sendText", name), {"number": to, "text": words})
+        if reply.status in answers.ABOUT_THE_REQUEST:
+            raise self._not_sent(name, reply)
+        return rows.sent(reply.an_object())
+
+    def _not_sent(self, name: str, reply: Reply) -> ProviderError:
+        """Every state but "open" has its own words for a failure, and they change from version to version."""
+        failure = reply.failure()
+        if type(failure) is not ProviderError:
+            return failure
+        if rows.has_no_whatsapp(answers.message(reply.document)):
+            return InvalidRecipient("The number has no WhatsApp", provider_status=reply.status)
+        found = self._looked(name)
+        if found in (None, State.CONNECTED):
+            return failure
+        kind = InstanceUnknown if found is State.NOT_FOUND else NotConnected
+        return kind("No phone is connected to the instance", provider_status=reply.status)
+
+    def _looked(self, name: str) -> State | None:
+        """The state, to understand an answer; None where that fails too."""
         try:
-            with self._http.request(
-                method,
-                self._url + path,
-                json=body,
-                timeout=(self._limits.connect_s, self._limits.read_s),
-                allow_redirects=False,
-                stream=True,
-            ) as answer:
-                return _understood(answer, _read(answer, self._limits))
-        except requests.ConnectTimeout as error:
-            raise errors.Unavailable("The gateway does not answer", sent=False) from error
-        except (requests.Timeout, urllib3.exceptions.TimeoutError) as error:
-            raise errors.TimedOut("The gateway did not answer in time") from error
-        except requests.ConnectionError as error:
-            raise errors.Unavailable("The gateway cannot be reached", sent=_was_sent(error)) from error
-        except urllib3.exceptions.ProtocolError as error:  # the body is read below requests
-            raise errors.Unavailable("The gateway's answer broke off") from error
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise errors.BadResponse("The gateway's answer cannot be read") from error
+            return self._state(name, self._limits.look_s).state
+        except ProviderError:
+            return None
 
+    def _state(self, name: str, within_s: float) -> Snapshot:
+        reply = self._ask("GET", _path("/instance/connectionState", name), within_s=within_s)
+        try:
+            return wire.snapshot(name, reply.an_object())
+        except InstanceUnknown:
+            return Snapshot(name=name, state=State.NOT_FOUND)
 
-def _read(answer: requests.Response, limits: Limits) -> bytes:
-    """The body, within size and time: a server that drips must not hold a thread."""
-    until = time.monotonic() + limits.deadline_s
-    body = bytearray()
-    while piece := answer.raw.read1(65536, decode_content=True):  # what is there, not a full buffer
-        body += piece
-        if len(body) > limits.largest_bytes:
-            raise errors.BadResponse("The gateway's answer is too large", provider_status=answer.status_code)
-        if time.monotonic() > until:
-            raise errors.TimedOut("The gateway's answer took too long", provider_status=answer.status_code)
-    return bytes(body)
+    def _ask(self, method: str, path: str, body: object = None, *, within_s: float | None = None) -> Reply:
+        return _reply(self._send(method, path, body, within_s=within_s))
 
-
-def _understood(answer: requests.Response, body: bytes) -> Any:
-    """The JSON of a success. Raises the error that the status stands for; texts are never branched on."""
-    status = answer.status_code
-    try:
-        document, readable = json.loads(body), True
-    except (ValueError, RecursionError):
-        document, readable = None, False
-    if status < 300 and readable:
-        if isinstance(document, dict) and document.get("error") is True:
-            raise errors.ProviderError(f"The gateway failed: {_said(document)}", provider_status=status)
-        return document
-    if isinstance(document, dict) and document.get("code") == "LICENSE_REQUIRED":
-        raise errors.ProviderRefused(
-            "The gateway asks for its licence", code="LICENSE_REQUIRED", provider_status=status
+    def _send(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        within_s: float | None = None,
+    ) -> Answer:
+        request = Request(
+            method=method,
+            path=path,
+            body=body,
+            headers=self._headers if headers is None else headers,
+            within_s=within_s or self._limits.usual_s,
         )
-    if not readable and status not in (502, 503, 504):
-        raise errors.BadResponse(f"The gateway answered {status} without JSON", provider_status=status)
-    raise _refusal(status, _said(document))
+        return self._http.ask(request)
 
 
-def _refusal(status: int, said: str) -> errors.ProviderError:
-    text = f"The gateway answered {status}: {said}" if said else f"The gateway answered {status}"
-    if status in (502, 503, 504):
-        return errors.Unavailable(text, provider_status=status)
-    kinds: dict[int, type[errors.ProviderError]] = {
-        401: errors.ProviderRefused,
-        403: errors.NameInUse,  # Evolution says 403 for a name in use, and never for a key
-        404: errors.InstanceUnknown,
-        429: errors.RateLimited,
-    }
-    return kinds.get(status, errors.ProviderError)(text, provider_status=status)
+def _reply(answer: Answer) -> Reply:
+    return answers.reply(answer.status, answer.headers, answer.body, datetime.now(UTC))
 
 
-def _said(document: object) -> str:
-    return wire.reason_text(document)[:200]
+def _path(route: str, name: str) -> str:
+    return f"{route}/{quote(name, safe='')}"
 
 
-def _was_sent(error: requests.ConnectionError) -> bool:
-    """False only where the connection was never made: then nothing can have happened on the other side."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, ConnectionRefusedError | socket.gaierror):
-            return False
-        reasons = [*seen.args, getattr(seen, "reason", None)]
-        seen = seen.__cause__ or seen.__context__ or next((r for r in reasons if isinstance(r, BaseException)), None)
-    return True
+def _basic(user: str | None, password: str | None) -> dict[str, str]:
+    if user is None:
+        return {}
+    pair = b64encode(f"{user}:{password or ''}".encode()).decode()
+    return {"Authorization": f"Basic {pair}"}

@@ -9,20 +9,27 @@ from typing import Any
 from manager.providers.evolution.heard import Heard, Reports, fields_of, unknown_shape
 from manager.providers.evolution.jids import STATUS, jid
 from manager.providers.evolution.values import called, text
-from manager.providers.port import ChatReported, ContactReported
+from manager.providers.port import ChatReported, ContactReported, ProviderEvent
 
 ALIASES = ("remoteJid", "remoteJidAlt", "remoteLid", "lid", "lidJid", "pnJid", "phoneNumber", "jid")
 NAMES = ("pushName", "name", "notify", "verifiedName", "subject")
 
 
 def contacts(heard: Heard) -> Reports:
-    """`{"remoteJid","pushName"?,"profilePicUrl"|null}`, one or an array; a group's is about its chat."""
+    """`{"remoteJid","pushName"?,"profilePicUrl"|null}`, one or an array. Nothing for a group: what stands there is its
+    last writer's name."""
     return heard.each(_contact)
 
 
 def chats(heard: Heard) -> Reports:
-    """`[{"remoteJid","name"?,"unreadMessages"?}]`; `{"id","name"}` has a row's id and names no chat."""
+    """`[{"remoteJid","name"?,"unreadMessages"?}]`; `{"id","name"}` has a row's id and names no chat. Nothing for a
+    group, as in contacts."""
     return heard.each(_chat)
+
+
+def synchronised_chats(heard: Heard) -> Reports:
+    """The same of a synchronisation, where a group has its own name."""
+    return heard.each(_titled)
 
 
 def deleted_chats(heard: Heard) -> Reports:
@@ -34,12 +41,19 @@ def _contact(heard: Heard, item: object) -> Reports:
     names, name = _named(heard, item)
     if not names:
         return []
-    if names[0].endswith("@g.us"):
-        return [ChatReported(**heard.about, chat=names, title=name)] if name else []
-    return [ContactReported(**heard.about, names=names, name=name)]
+    return [] if names[0].endswith("@g.us") else [ContactReported(**heard.about, names=names, name=name)]
 
 
 def _chat(heard: Heard, item: object) -> Reports:
+    found = _titled(heard, item)
+    return [] if any(_is_group(report) for report in found) else found
+
+
+def _is_group(report: ProviderEvent) -> bool:
+    return isinstance(report, ChatReported) and report.chat[0].endswith("@g.us")
+
+
+def _titled(heard: Heard, item: object) -> Reports:
     """Nothing for a chat of one name and no title."""
     names, title = _named(heard, item)
     if names and (title or len(names) > 1):

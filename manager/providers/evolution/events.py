@@ -12,7 +12,7 @@ from typing import Any
 from core.errors import Malformed
 from manager.providers.evolution.calls import calls
 from manager.providers.evolution.connections import connection, gone, qrcode, status
-from manager.providers.evolution.contacts import chats, contacts, deleted_chats
+from manager.providers.evolution.contacts import chats, contacts, deleted_chats, synchronised_chats
 from manager.providers.evolution.groups import groups, participants
 from manager.providers.evolution.heard import AHEAD, Facts, Heard, Reports
 from manager.providers.evolution.jids import is_personal, jid
@@ -48,7 +48,7 @@ READERS: Mapping[str, Reader] = {
     "contacts.set": contacts,
     "chats.upsert": chats,
     "chats.update": chats,
-    "chats.set": chats,
+    "chats.set": synchronised_chats,
     "chats.delete": deleted_chats,
     "groups.upsert": groups,
     "groups.update": groups,
@@ -69,20 +69,21 @@ READERS: Mapping[str, Reader] = {
 }
 
 
-def read_event(event: str, document: Mapping[str, Any], facts: Facts) -> Reading:
-    """A webhook's meaning. `event` as webhooks.envelope names it; `facts`: delivery_id, instance, received_at.
+def read_event(event: str, document: Mapping[str, Any], facts: Facts, *, called: str | None = None) -> Reading:
+    """A webhook's meaning. `event` as webhooks.envelope names it; `facts`: delivery_id, instance, received_at;
+    `called` is the instance's name on the gateway, where that is another one.
 
     Raises Malformed, with the code UNKNOWN_EVENT, NO_DATA, BAD_DATA, NO_QRCODE or UNKNOWN_SHAPE; nothing else,
     whatever the JSON.
     """
     if (read := READERS.get(event)) is None:
         raise Malformed("We know no such event", code="UNKNOWN_EVENT")
-    heard = _hear(document, facts)
+    heard = _hear(document, facts, called)
     found = read(heard)
     return Reading(events=tuple(found), issues=tuple(sorted(heard.issues)))
 
 
-def _hear(document: Mapping[str, Any], facts: Facts) -> Heard:
+def _hear(document: Mapping[str, Any], facts: Facts, called: str | None) -> Heard:
     sender = jid(document.get("sender"))
     reported_at, issue = _reported_at(document.get("date_time"), facts["received_at"])
     heard = Heard(
@@ -91,7 +92,7 @@ def _hear(document: Mapping[str, Any], facts: Facts) -> Heard:
     if issue:
         heard.odd(issue)
     instance = mapping(document.get("data")).get("instance")
-    if isinstance(instance, str) and instance != facts["instance"]:
+    if isinstance(instance, str) and instance not in (facts["instance"], called):
         heard.odd("instance_mismatch")
     return heard
 

@@ -116,6 +116,7 @@ def _reaction(heard: Heard, address: Address, opened: Opened, data: Mapping[str,
             **heard.about,
             message_id=message_id,
             author=address.author,
+            from_me=address.from_me,
             emoji=clean(text(body.get("text"))),
             reacted_at=moment(body.get("senderTimestampMs")) or heard.time(data.get("messageTimestamp")),
         )

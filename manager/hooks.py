@@ -1,0 +1,140 @@
+"""An instance's webhook on its gateway: found wrong, it is set right again; its keys can be changed.
+
+Run by the monitor's schedule, a few instances a time, those first that were not looked at for longest. One bad
+instance, or a gateway that is away, only ends the round.
+"""
+
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy import Connection, select
+
+from core import audit
+from core.clock import Clock
+from core.errors import AppError, InstanceUnknown, NotFound, ProviderError, Unavailable
+from manager import store
+from manager.keys import rotate
+from manager.leases import Lease, Leases
+from manager.lifecycle import InstanceRecord
+from manager.providers.port import Hook, HookSeen
+from manager.tables import Instance
+from manager.upstream import Upstream
+
+log = structlog.get_logger()
+AT_ONCE = 20
+
+
+def drift(wanted: Hook, found: HookSeen | None) -> list[str]:
+    """What is not as we set it: `missing`, or some of disabled, url, token, jwt_key, events, by_events."""
+    if found is None:
+        return ["missing"]
+    wrong = {
+        "disabled": not found.enabled,
+        "url": found.url != wanted.url,
+        "token": found.token != wanted.token,
+        "jwt_key": found.jwt_key != wanted.jwt_key,
+        "by_events": found.by_events,
+    }
+    return [name for name, is_wrong in wrong.items() if is_wrong]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hooks:
+    upstream: Upstream
+    leases: Leases
+    clock: Clock
+
+    def check(self, at_once: int = AT_ONCE) -> int:
+        """Look at the next instances' webhooks and mend what drifted. How many were mended."""
+        with self.upstream.transaction() as connection:
+            records = _longest_unchecked(connection, at_once)
+        mended = 0
+        for record in records:
+            try:
+                mended += self._check(record)
+            except Unavailable:
+                break
+            except AppError as error:
+                log.warning("hook_check_failed", instance=record.name, code=error.code)
+        return mended
+
+    def rotate(self, name: str, actor: str) -> None:
+        """New keys for an instance, here and on its gateway; the ones before stay good for a day.
+
+        Raises NotFound, ProviderError, Conflict, StorageUnavailable.
+        """
+        with self.upstream.transaction() as connection:
+            record = store.named(connection, [name]).get(name)
+            if record is None:
+                raise NotFound("There is no such instance", code="INSTANCE_NOT_FOUND")
+        with self.leases.hold(name, "rotate") as lease:
+            with self.upstream.transaction() as connection:
+                rotate(connection, self.upstream.vault, record.id)
+                audit.note(connection, actor=actor, action="hook.rotated", subject=name)
+            self._set(lease, record)
+
+    def _check(self, record: InstanceRecord) -> bool:
+        """Whether it had to be mended."""
+        wrong = self._wrong(record)
+        if wrong:
+            with self.leases.hold(record.name, "hook") as lease:
+                wrong = self._wrong(record)  # somebody may just have set it
+                if wrong:
+                    self._set(lease, record)
+        with self.upstream.transaction() as connection:
+            store.mark(connection, record.id, hook_checked_at=self.clock.now())
+            if wrong:
+                details = {"drift": wrong}
+                audit.note(connection, actor="zelador", action="hook.repaired", subject=record.name, details=details)
+        if wrong:
+            log.warning("hook_repaired", instance=record.name, drift=wrong)
+        return bool(wrong)
+
+    def _wrong(self, record: InstanceRecord) -> list[str]:
+        try:
+            return drift(self.upstream.hook_of(record), self.upstream.provider.hook(record.gateway_name))
+        except InstanceUnknown:  # a connect makes it again; the health monitor tells people
+            return []
+
+    def _set(self, lease: Lease, record: InstanceRecord) -> None:
+        lease.renew()
+        self.upstream.provider.set_hook(record.gateway_name, self.upstream.hook_of(record))
+
+
+def _longest_unchecked(connection: Connection, at_once: int) -> list[InstanceRecord]:
+    query = (
+        select(Instance.__table__)
+        .where(Instance.hooked_at.is_not(None), Instance.deleted_at.is_(None), Instance.user_id.is_not(None))
+        .order_by(Instance.hook_checked_at.asc().nulls_first(), Instance.id)
+        .limit(at_once)
+    )
+    return [store.record_of(row) for row in connection.execute(query).mappings()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Removals:
+    """Instances that the gateway had not deleted yet when somebody closed or deleted them."""
+
+    upstream: Upstream
+    leases: Leases
+    clock: Clock
+
+    def finish(self) -> int:
+        """See whether they are gone, and ask again where not. How many are gone now."""
+        unfinished = (Instance.spent, Instance.hooked_at.is_(None), Instance.gone_at.is_(None))
+        with self.upstream.transaction() as connection:
+            rows = connection.execute(select(Instance.__table__).where(*unfinished).limit(AT_ONCE)).mappings()
+            records = [store.record_of(row) for row in rows]
+        return sum(self._finish(record) for record in records)
+
+    def _finish(self, record: InstanceRecord) -> bool:
+        try:
+            with self.leases.hold(record.name, "delete") as lease:
+                is_gone = self.upstream.remove(lease, record)
+        except ProviderError as error:
+            log.warning("removal_waits", instance=record.name, code=error.code)
+            return False
+        if is_gone:
+            with self.upstream.transaction() as connection:
+                store.mark(connection, record.id, gone_at=self.clock.now())
+        return is_gone
