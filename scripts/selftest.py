@@ -1,7 +1,7 @@
 """`ops.py selftest`: the whole way once, with an instance of its own that is gone afterwards (J004, J005).
 
-Needs the product running: an instance is made on the gateway, its webhook is looked at, an event is posted to our own
-entrance and must stand in the database a moment later.
+Needs the product running, and looks first whether it is. Then an instance is made on the gateway, its webhook is looked
+at, an event is posted to our own entrance and must stand in the database a moment later.
 """
 
 import sys
@@ -120,9 +120,9 @@ def selftest() -> None:
         steps: dict[str, Callable[[], str]] = {
             "schema": trial.schema,
             "gateway": trial.gateway,
+            "health": trial.health,
             "creation": trial.creation,
             "webhook": trial.webhook,
-            "health": trial.health,
         }
         try:
             passed = all(_done(name, step) for name, step in steps.items())

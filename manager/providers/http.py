@@ -1,28 +1,26 @@
 """HTTP to one gateway server, for the clients of providers: a request out, an answer with a whole body back.
 
-Every call has a total deadline and every body a limit. What has an effect goes over a new connection, so that a dead
-one never leaves its outcome open; a GET may use a kept one, and is repeated once where that turns out dead. Kept
-connections are young, so a changed address is noticed. Redirects are not followed (the key would go along) and the
-environment's proxies are not known here. Calls `deadlines`; raises Unavailable, TimedOut, BadResponse.
+`requests` sends and keeps the connections: its adapter without a session, so there are no redirects (the key would go
+along), no cookies, and none of the environment's proxies. Ours is what it lacks: every call has a total deadline and
+every body a limit; what has an effect goes over a new connection, so that a dead one never leaves its outcome open; a
+GET may use a kept one, and is repeated once where that turns out dead. Kept connections are young, so a changed
+address is noticed. Calls `deadlines`; raises Unavailable, TimedOut, BadResponse.
 """
 
 import contextlib
-import json
 import socket
-import ssl
-import threading
 import time
-import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from typing import Any
-from urllib.parse import urlsplit
 
-import certifi
+import requests
+from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
-from urllib3.response import HTTPResponse
 
 from core.errors import BadResponse, ProviderError, TimedOut, Unavailable
 from manager.providers.deadlines import Deadlines, Watch
@@ -43,7 +41,7 @@ OPTIONS = [
     )
     if hasattr(socket, name)
 ]
-BROKEN = (OSError, HTTPException, HTTPError)
+BROKEN = (OSError, HTTPException, HTTPError)  # the first is requests' own as well
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,127 +77,126 @@ class Answer:
     body: bytes = field(default=b"", repr=False)
 
 
-class _Plain(HTTPConnection):
-    """Shows its socket to the watch as soon as there is one: before TLS, which may drip as well."""
+@dataclass
+class _Try:
+    """What the connection must know of the call it serves, and tells of itself."""
 
-    def __init__(self, watch: Watch, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._watch, self.made_at, self.idle_since = watch, time.monotonic(), 0.0
+    watch: Watch
+    may_reuse: bool
+    connected: bool = False  # until then nothing can have been sent
+    reused: bool = False
+
+
+_current: ContextVar[_Try] = ContextVar("try")
+
+
+class _Plain(HTTPConnection):
+    """Shows its socket to the watch of the call it serves, and is young where it is used again."""
+
+    made_at = idle_since = 0.0
+
+    @property
+    def is_connected(self) -> bool:
+        """The pool asks before it hands out a kept one. Where this says no it is closed, and connects anew."""
+        now = time.monotonic()
+        young = now - self.made_at < KEEP_FOR_S and now - self.idle_since < KEEP_IDLE_S
+        return _current.get().may_reuse and young and super().is_connected
 
     def _new_conn(self) -> socket.socket:
         made = super()._new_conn()
-        self._watch.hold(made)
+        _current.get().watch.hold(made)  # before TLS, whose greeting may drip as well
+        self.made_at = time.monotonic()
         return made
+
+    def connect(self) -> None:
+        super().connect()
+        self._serve(_current.get())
+
+    def request(self, *args: Any, **options: Any) -> None:
+        asked = _current.get()
+        if self.sock and not asked.connected:
+            asked.watch.hold(self.sock)
+            asked.reused = True
+            self._serve(asked)
+        super().request(*args, **options)
+
+    def getresponse(self) -> Any:
+        response = super().getresponse()
+        self.idle_since = time.monotonic()
+        return response
+
+    def _serve(self, asked: _Try) -> None:
+        """A body may take all the time to send: the timeout until here was that of connecting."""
+        asked.connected = True
+        self.timeout = asked.watch.left_s
+        self.sock.settimeout(self.timeout)
 
 
 class _Tls(_Plain, HTTPSConnection):
     pass
 
 
+class _PlainPool(HTTPConnectionPool):
+    ConnectionCls = _Plain
+
+
+class _TlsPool(HTTPSConnectionPool):
+    ConnectionCls = _Tls
+
+
+class _Adapter(HTTPAdapter):
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, **options, socket_options=OPTIONS)
+        self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _TlsPool}
+
+
 class Transport:
     """One object a server; safe for many threads."""
 
     def __init__(self, url: str, limits: Limits) -> None:
-        parts = urlsplit(url)
-        self._base, self._limits = parts.path.rstrip("/"), limits
-        self._connection = _maker(parts.scheme, parts.hostname or "", parts.port, limits.connect_s)
-        self._deadlines, self._kept = Deadlines(), _Kept()
+        self._url, self._limits = url.rstrip("/"), limits
+        self._deadlines, self._adapter = Deadlines(), _Adapter(pool_connections=1, pool_maxsize=KEEP)
 
     def ask(self, request: Request) -> Answer:
         """Raises Unavailable (`sent` is False where nothing can have happened), TimedOut, BadResponse."""
         with self._deadlines.within(request.within_s) as watch:
-            kept = self._kept.take() if request.method == "GET" else None
-            if kept and kept.sock:
-                with contextlib.suppress(Unavailable, OSError):  # it had died in its sleep
-                    watch.hold(kept.sock)
-                    return self._exchange(kept, request, watch)
-            return self._exchange(self._opened(watch), request, watch)
+            first = _Try(watch, may_reuse=request.method == "GET")
+            try:
+                return self._exchange(request, first)
+            except Unavailable:
+                if not first.reused:
+                    raise
+            return self._exchange(request, _Try(watch, may_reuse=False))  # the kept one had died in its sleep
 
-    def _opened(self, watch: Watch) -> _Plain:
-        connection = self._connection(watch)
-        try:
-            connection.connect()
-        except BROKEN as error:
-            connection.close()
-            raise Unavailable("The gateway cannot be reached", sent=False) from error
-        return connection
-
-    def _exchange(self, connection: _Plain, request: Request, watch: Watch) -> Answer:
+    def _exchange(self, request: Request, asked: _Try) -> Answer:
         """The connection is kept where the answer came whole, and closed otherwise."""
-        try:
-            response = self._response(connection, request, watch)
-            body = _read(response, self._limits.largest_bytes, watch)
-        except BaseException:
-            connection.close()
-            raise
-        if connection.sock and not watch.over:
-            self._kept.put(connection)
+        with contextlib.closing(self._response(request, asked)) as response:
+            body = _read(response, self._limits.largest_bytes, asked.watch)
         headers = {name.lower(): value for name, value in response.headers.items()}
-        return Answer(status=response.status, headers=headers, body=body)
+        return Answer(status=response.status_code, headers=headers, body=body)
 
-    def _response(self, connection: _Plain, request: Request, watch: Watch) -> HTTPResponse:
-        connection.timeout = watch.left_s
-        headers = {"Accept-Encoding": "gzip", "User-Agent": "Zelador", **request.headers}
-        body = None
-        if request.body is not None:
-            body, headers["Content-Type"] = json.dumps(request.body).encode(), "application/json"
+    def _response(self, request: Request, asked: _Try) -> requests.Response:
+        left_s, before = asked.watch.left_s, _current.set(asked)
+        timeout = (min(self._limits.connect_s, left_s), left_s)
         try:
-            connection.request(request.method, self._base + request.path, body, headers, preload_content=False)
-            return connection.getresponse()
+            return self._adapter.send(self._prepared(request), stream=True, timeout=timeout)
         except BROKEN as error:
-            raise _broken(error, watch) from error
+            raise _broken(error, asked) from error
+        finally:
+            _current.reset(before)
+
+    def _prepared(self, request: Request) -> requests.PreparedRequest:
+        headers = {"Accept-Encoding": "gzip", "User-Agent": "Zelador", **request.headers}
+        prepared = requests.Request(request.method, self._url, headers, json=request.body).prepare()
+        prepared.url = self._url + request.path  # as it is: an instance may be called `..`
+        return prepared
 
 
-class _Kept:
-    """Connections that wait for the next GET, the youngest sleep first."""
-
-    def __init__(self) -> None:
-        self._connections: list[_Plain] = []
-        self._lock = threading.Lock()
-        weakref.finalize(self, _close_all, self._connections)
-
-    def take(self) -> _Plain | None:
-        """One that is young, and that the server has not closed."""
-        while connection := self._pop():
-            now = time.monotonic()
-            young = now - connection.made_at < KEEP_FOR_S and now - connection.idle_since < KEEP_IDLE_S
-            if young and connection.is_connected:
-                return connection
-            connection.close()
-        return None
-
-    def put(self, connection: _Plain) -> None:
-        connection.idle_since = time.monotonic()
-        with self._lock:
-            self._connections.append(connection)
-            surplus = self._connections.pop(0) if len(self._connections) > KEEP else None
-        if surplus:
-            surplus.close()
-
-    def _pop(self) -> _Plain | None:
-        with self._lock:
-            return self._connections.pop() if self._connections else None
-
-
-def _maker(scheme: str, host: str, port: int | None, connect_s: float) -> Callable[[Watch], _Plain]:
-    options: dict[str, Any] = {"timeout": connect_s, "socket_options": OPTIONS}
-    if scheme == "http":
-        return lambda watch: _Plain(watch, host, port, **options)
-    context = ssl.create_default_context()
-    context.load_verify_locations(certifi.where())  # a slim container has no authorities of its own
-    return lambda watch: _Tls(watch, host, port, ssl_context=context, **options)
-
-
-def _close_all(connections: list[_Plain]) -> None:
-    for connection in connections:
-        connection.close()
-
-
-def _read(response: HTTPResponse, largest_bytes: int, watch: Watch) -> bytes:
+def _read(response: requests.Response, largest_bytes: int, watch: Watch) -> bytes:
     """The whole body, unpacked. An end that the deadline made looks like any other."""
-    status, body = response.status, bytearray()
+    status, body = response.status_code, bytearray()
     try:
-        while piece := response.read1(PIECE_BYTES, decode_content=True):
+        while piece := response.raw.read1(PIECE_BYTES, decode_content=True):
             body += piece
             if len(body) > largest_bytes:
                 raise BadResponse("The gateway's answer is too large", provider_status=status)
@@ -207,26 +204,30 @@ def _read(response: HTTPResponse, largest_bytes: int, watch: Watch) -> bytes:
         if _is_late(error, watch):
             raise TimedOut("The gateway's answer took too long", provider_status=status) from error
         raise BadResponse("The gateway's answer broke off", provider_status=status) from error
-    finally:
-        response.close()  # it holds the socket, even of an empty body
     if watch.over:
         raise TimedOut("The gateway's answer took too long", provider_status=status)
     return bytes(body)
 
 
-def _broken(error: Exception, watch: Watch) -> ProviderError:
-    """There was no answer: too late, cut off, or something that is no HTTP."""
-    if _is_late(error, watch):
+def _broken(error: Exception, asked: _Try) -> ProviderError:
+    """There was no answer: nobody there, too late, cut off, or something that is no HTTP."""
+    if not asked.connected:
+        return Unavailable("The gateway cannot be reached", sent=False)
+    if _is_late(error, asked.watch):
         return TimedOut("The gateway did not answer in time")
-    if isinstance(error, OSError):
+    if any(isinstance(cause, OSError) for cause in _causes(error)):
         return Unavailable("The gateway broke the connection")
     return BadResponse("The gateway's answer is no HTTP")
 
 
-def _is_late(error: BaseException | None, watch: Watch) -> bool:
+def _is_late(error: Exception, watch: Watch) -> bool:
     """Our timeouts have no number; the network's own (ETIMEDOUT: the peer has vanished) have one."""
-    while error is not None:
-        if isinstance(error, TimeoutError) and error.errno is None:
-            return True
+    return watch.over or any(isinstance(cause, TimeoutError) and cause.errno is None for cause in _causes(error))
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """What `requests` wrapped, down to the socket's own error; not what the caller was busy with."""
+    while error is not None and not isinstance(error, ProviderError):
+        if not isinstance(error, requests.RequestException):  # each of them is an OSError
+            yield error
         error = error.__cause__ or error.__context__
-    return watch.over

@@ -30,7 +30,7 @@ from tests.web_process import WebProcess
 from tests.worker_process import Toll, WorkerProcess
 from webhooks.inbox import Delivery, Receipt
 
-WORKERS, ROUNDS, FREEZE_EVERY = 4, 22, 3  # and at the end all workers but one die at once: 25 kills in all
+WORKERS, ROUNDS, FREEZE_EVERY = 4, 12, 3  # and at the end all workers but one die at once: 15 kills in all
 INSTANCES, SLICE = 96, 10  # more instances than a worker takes at once; so many messages for each in each round
 AGAIN_EVERY = 10  # so many messages come twice more: the same delivery, and the same message in another one
 RESCUE_S = 30  # P6: a dead worker's events are worked on again

@@ -171,6 +171,12 @@ def ask(transport, method="GET"):
     return transport.ask(Request(method=method, path="/x", within_s=MUCH_S))
 
 
+def kept(transport):
+    prepared = transport._prepared(Request(method="GET", path="/x", within_s=MUCH_S))
+    pool = transport._adapter.get_connection_with_tls_context(prepared, verify=True)
+    return [connection for connection in pool.pool.queue if connection and connection.sock]
+
+
 def test_a_get_uses_the_connection_of_the_last_call(keeping):
     transport = Transport(keeping.url, Limits())
     for method in ("POST", "GET", "GET"):
@@ -191,9 +197,9 @@ def test_an_old_or_idle_connection_is_not_used_again(keeping, age):
     """So a name that has a new address is looked up again, and Node's five seconds never bite."""
     transport = Transport(keeping.url, Limits())
     ask(transport)
-    (kept,) = transport._kept._connections
+    (connection,) = kept(transport)
     for fact, seconds in age.items():
-        setattr(kept, fact, getattr(kept, fact) - seconds)
+        setattr(connection, fact, getattr(connection, fact) - seconds)
     ask(transport)
     assert len(set(keeping.ports)) == 2
 
@@ -249,7 +255,7 @@ def test_no_more_connections_are_kept_than_calls_may_be_in_flight(keeping):
         thread.start()
     for thread in threads:
         thread.join(10)
-    assert len(transport._kept._connections) == http.KEEP
+    assert len(kept(transport)) == http.KEEP
 
 
 def test_a_body_is_json(keeping):
