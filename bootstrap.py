@@ -33,6 +33,8 @@ from core.settings import Settings
 from core.wake import Bell, Listener
 from manager import keys as manager_keys
 from manager import store
+from manager.adoption.takeover import TakeOver
+from manager.census import Census
 from manager.hooks import Hooks, Removals
 from manager.keys import Holder, KeyCabinet
 from manager.leases import Leases
@@ -89,6 +91,7 @@ ABOUT_CHATS = (
 )
 INBOX_POOL = 2
 TIDY_EVERY, UPKEEP_EVERY = timedelta(minutes=5), timedelta(minutes=1)
+CENSUS_EVERY = timedelta(hours=6)
 KNOWLEDGE = (
     "whatsapp_instances",
     "contacts",
@@ -136,6 +139,8 @@ class System:
             self.hub.start()
         if "monitor" in roles:
             self.schedule.start()
+            if self.upstream:
+                self.schedule.soon("census")
 
     @property
     def gateway(self) -> Provider | None:
@@ -202,6 +207,12 @@ def build(
     leases = Leases(transaction)
     hooks = Hooks(upstream=upstream, leases=leases, clock=clock) if upstream else None
     removals = Removals(upstream=upstream, leases=leases, clock=clock) if upstream else None
+    takeover = (
+        TakeOver(transaction=transaction, upstream=upstream, leases=leases, clock=clock, rung=feed_grew)
+        if upstream
+        else None
+    )
+    census = Census(takeover=takeover) if takeover else None
     shared = [secret.get_secret_value() for secret in settings.webhook_secret]
     gate = Gate(Keys(KeyCabinet(transaction, vault)), shared, clock)
     inbox = Inbox(inbox_engine, lambda: bell.ring(EVENTS_CAME))
@@ -229,7 +240,7 @@ def build(
         hub=hub,
         bell=bell,
         hooks=hooks,
-        schedule=_schedule(settings, transaction, manager, hooks, removals),
+        schedule=_schedule(settings, transaction, manager, hooks, removals, census),
         listeners={
             "web": Listener(libpq_url(database_url), FEED_GREW, hub.rang),
             "worker": Listener(libpq_url(database_url), EVENTS_CAME, lambda _: came.set()),
@@ -386,6 +397,7 @@ def _schedule(
     manager: WhatsAppManager,
     hooks: Hooks | None,
     removals: Removals | None,
+    census: Census | None,
 ) -> Schedule:
     kept = (
         (webhooks.stats.prune_aside, webhooks.stats.ASIDE_KEPT),
@@ -396,11 +408,12 @@ def _schedule(
     jobs: dict[str, tuple[timedelta, Callable[[], object]]] = {
         "tidy": (TIDY_EVERY, lambda: tidy(transaction, kept)),
     }
-    if hooks and removals:
+    if hooks and removals and census:
         jobs |= {
             "settle": (UPKEEP_EVERY, manager.settle_interrupted),
             "hooks": (UPKEEP_EVERY, hooks.check),
             "removals": (UPKEEP_EVERY, removals.finish),
+            "census": (CENSUS_EVERY, census.take),
         }
     return Schedule(jobs)
 

@@ -5,7 +5,7 @@ as it was missed.
 """
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 
 import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -27,6 +27,10 @@ class Schedule:
 
     def start(self) -> None:
         self._scheduler.start()
+
+    def soon(self, name: str) -> None:
+        """Run this job now, not only after its first interval."""
+        self._scheduler.modify_job(name, next_run_time=datetime.now(UTC))
 
     def stop(self) -> None:
         if self._scheduler.running:

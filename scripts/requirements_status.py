@@ -32,4 +32,7 @@ def _paths(where: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except BrokenPipeError:  # somebody has seen enough of it
+        sys.exit(141)

@@ -8,6 +8,8 @@ import pytest
 import requests
 from sqlalchemy import text
 
+from manager.adoption.takeover import TakeOver
+from manager.census import Census
 from manager.hooks import Hooks, Removals
 from manager.leases import Leases
 from manager.lifecycle import Status
@@ -366,3 +368,53 @@ def test_without_a_phone_nothing_is_sent(ask, sandbox):
     ask("whatsapp/connect", {})
     status, body = ask("whatsapp/send", {"to": ANA, "message": "oi"})
     assert (status, body["code"]) == (409, "INSTANCE_NOT_CONNECTED")
+
+
+# ---- what the gateway has --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def census(system, upstream):
+    takeover = TakeOver(
+        transaction=system.transaction,
+        upstream=upstream,
+        leases=Leases(system.transaction),
+        clock=system.clock,
+        rung=lambda _: None,
+    )
+    return Census(takeover=takeover)
+
+
+def make_on_gateway(box, name):
+    body = {"instanceName": name, "integration": "WHATSAPP-BAILEYS", "webhook": {"url": "http://old/", "events": []}}
+    requests.post(f"{box.url}/instance/create", json=body, headers={"apikey": KEY}, timeout=10).raise_for_status()
+
+
+def test_an_instance_of_a_known_user_is_taken_over(system, sandbox, census, user):
+    make_on_gateway(sandbox, instance_name_for(_profile(system, user)))
+    make_on_gateway(sandbox, instance_name_for(uuid4()))
+    make_on_gateway(sandbox, "loja")
+    census.take()
+    record = system.manager.find_user_instance(user)
+    assert record.hooked
+    assert webhook_of(sandbox, record.name)["url"].endswith(f"/api/webhook/user/{user}")
+    assert webhook_of(sandbox, "loja")["url"] == "http://old/"
+
+
+def test_what_the_gateway_lost_is_written_down_once_and_kept(system, sandbox, census, user, rows):
+    lost = system.manager.ensure_user_instance(_profile(system, uuid4())).name
+    sandbox.reset()
+    kept = system.manager.ensure_user_instance(_profile(system, user)).name
+    census.take()
+    census.take()
+    assert rows("SELECT action, subject FROM audit") == [{"action": "instance.vanished", "subject": lost}]
+    assert {row["instance_name"] for row in rows("SELECT instance_name FROM whatsapp_instances")} == {kept, lost}
+
+
+def test_an_empty_list_condemns_nobody(system, sandbox, census, user, rows):
+    """F-78"""
+    system.manager.ensure_user_instance(_profile(system, user))
+    sandbox.reset()
+    census.take()
+    assert rows("SELECT FROM audit") == []
+    assert rows("SELECT gone_at FROM whatsapp_instances") == [{"gone_at": None}]
