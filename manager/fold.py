@@ -52,14 +52,21 @@ def told(record: InstanceRecord, after: Standing) -> list[DomainEvent]:
         found.append(("status", {"status": after.status, "previous": before.status}))
         if after.status is Status.CONNECTED:
             found.append(("connected", {"phoneNumber": after.phone, "profileName": after.profile_name}))
-        if after.status is Status.DISCONNECTED:
-            found.append(("disconnected", reason_of(after)))
+    if after.status is Status.DISCONNECTED and (before.status is not after.status or _explains(before, after)):
+        found.append(("disconnected", reason_of(after)))
     return [DomainEvent(user_id=record.user_id, type=kind, data={"instanceName": name, **data}) for kind, data in found]
+
+
+def _explains(before: Standing, after: Standing) -> bool:
+    """Whether people who were told that it stopped can now be told why: of a logout's three reports the first to
+    come may be the one that does not say."""
+    assumed = before.reason is None and before.cause != after.cause
+    return before.connected_at is not None and after.cause is not None and assumed
 
 
 def reason_of(standing: Standing) -> dict[str, Any]:
     """`{"reason":"logged_out","reasonCode":401,"needsUser":true}`; unknown codes are a `connection_lost`."""
-    code = standing.reason
+    code = standing.cause
     word = REASONS.get(code, "connection_lost") if code else "connection_lost"
     return {"reason": word, "reasonCode": code, "needsUser": code in NEEDS_USER}
 

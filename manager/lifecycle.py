@@ -45,7 +45,8 @@ class Standing:
     """Everything about an instance that reports can change.
 
     `connected_at` (when we last heard of an open) and `pairing_expires_at` are our own clock's, the other times
-    the gateway's. `reason` is the newest one given since `alive_at`, the newest sign of life. `retired_qr` is the
+    the gateway's. `reason` is the newest one given since `alive_at`, the newest sign of life, and `ended_at` the newest
+    word since then that the session is over. `retired_qr` is the
     last code that ended: a gateway may answer a connect with it once more.
     """
 
@@ -54,6 +55,7 @@ class Standing:
     reason: int | None = None
     reason_at: datetime | None = None
     alive_at: datetime | None = None
+    ended_at: datetime | None = None
     phone: str | None = None
     profile_name: str | None = None
     phone_at: datetime | None = None
@@ -62,6 +64,11 @@ class Standing:
     pairing_expires_at: datetime | None = None
     connected_at: datetime | None = None
     retired_qr: str | None = field(default=None, compare=False)
+
+    @property
+    def cause(self) -> int | None:
+        """Why it is closed: the reason that was given, or that it was logged out."""
+        return self.reason or (LOGGED_OUT if self.ended_at else None)
 
     @property
     def status(self) -> Status:
@@ -173,7 +180,7 @@ def parted(before: Standing) -> Standing:
 
 def made_anew(before: Standing) -> Standing:
     """The gateway has a new instance in its place: what the old one showed is over."""
-    return _now(_excused(_unpaired(before)), State.DISCONNECTED)
+    return _now(_unpaired(before), State.DISCONNECTED)
 
 
 def needs_making(record: InstanceRecord, at: datetime) -> bool:
@@ -215,20 +222,29 @@ def _alive(before: Standing, report: ConnectionReported) -> Standing:
     if (at or NEVER) <= (before.alive_at or NEVER):
         return before
     is_over = (before.reason_at or NEVER) < (at or NEVER)
-    return replace(_excused(before) if is_over else before, alive_at=at)
+    after = _excused(before) if is_over else before
+    return replace(after, alive_at=at, ended_at=_since(before.ended_at, at))
 
 
 def _reasoned(before: Standing, report: ConnectionReported) -> Standing:
     """A logout comes as three reports, of which two say why: the third one must not take the reason away."""
     at = report.reported_at or before.state_at
+    if report.ended:
+        ended_at = max(at or NEVER, before.ended_at or NEVER)
+        before = replace(before, ended_at=_since(ended_at, before.alive_at))
     known = (before.reason_at or NEVER, before.reason or 0)
     if report.reason in (None, 0, 200) or (at or NEVER) < (before.alive_at or NEVER):
         return before
     return before if (at or NEVER, report.reason) < known else replace(before, reason=report.reason, reason_at=at)
 
 
+def _since(at: datetime | None, alive_at: datetime | None) -> datetime | None:
+    """The time, unless there was life after it."""
+    return at if at and at >= (alive_at or NEVER) else None
+
+
 def _excused(standing: Standing) -> Standing:
-    return replace(standing, reason=None, reason_at=None)
+    return replace(standing, reason=None, reason_at=None, ended_at=None)
 
 
 def _unpaired(standing: Standing) -> Standing:

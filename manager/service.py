@@ -115,13 +115,15 @@ class WhatsAppManager:
         number = full_number(phone, self._default_country) if by_code else None
         with self._leases.hold(instance_name_for(user_id), "connect") as lease:
             record = self._row(user_id, organization_id)
-            if lease.interrupted or record.status is Status.CONNECTED:
+            worn = needs_making(record, self._clock.now())
+            # before it is made anew, or believed: the gateway may have it open, and nobody told us
+            if lease.interrupted or record.status is Status.CONNECTED or (record.hooked and (worn or by_code)):
                 record = self._looked(upstream, lease, record)
             if record.status is Status.CONNECTED:
                 return Connecting(record=record, already_connected=True)
             if self._is_fresh(record.standing, by_code=by_code):
                 return Connecting(record=record)
-            record = self._made_ready(upstream, lease, record, by_code=by_code)
+            record = self._made_ready(upstream, lease, record, worn=worn, by_code=by_code)
             snapshot = upstream.connect(lease, record, number)
             lease.renew()
             record = self._show(upstream, lease, record, snapshot, pairing_method="code" if by_code else "qr")
@@ -214,11 +216,12 @@ class WhatsAppManager:
         else:
             upstream.create(lease, record)
 
-    def _made_ready(self, upstream: Upstream, lease: Lease, record: InstanceRecord, *, by_code: bool) -> InstanceRecord:
-        """Have it on the gateway, in a state from which a connection leads somewhere."""
-        # while it connects, the gateway takes no number
-        is_busy = by_code and record.hooked and upstream.look(lease, record) is State.CONNECTING
-        if is_busy or needs_making(record, self._clock.now()):
+    def _made_ready(
+        self, upstream: Upstream, lease: Lease, record: InstanceRecord, *, worn: bool, by_code: bool
+    ) -> InstanceRecord:
+        """Have it on the gateway, in a state from which a connection leads somewhere: while it connects, the gateway
+        takes no number."""
+        if worn or (by_code and record.standing.state is State.CONNECTING):
             upstream.renew(lease, record)
             return self._change(record, made_anew)
         if not record.hooked:

@@ -20,15 +20,17 @@ UPDATE whatsapp_instances AS kept SET
     state = new.state, state_at = new.state_at, reason = new.reason, pairing_at = new.pairing_at,
     pairing_code = new.pairing_code, qr_expires_at = new.expires_at, retired_qr = new.retired_qr,
     profile_name = new.profile_name, phone_at = new.phone_at, reason_at = new.reason_at, alive_at = new.alive_at,
+    ended_at = new.ended_at,
     last_connected_at = new.connected_at, updated_at = now()
 FROM unnest(
     CAST(:ids AS uuid[]), CAST(:statuses AS text[]), CAST(:phones AS text[]), CAST(:qrs AS text[]),
     CAST(:states AS text[]), CAST(:states_at AS timestamptz[]), CAST(:reasons AS integer[]),
     CAST(:pairings_at AS timestamptz[]), CAST(:codes AS text[]), CAST(:expire_at AS timestamptz[]),
     CAST(:retired AS text[]), CAST(:profile_names AS text[]), CAST(:phones_at AS timestamptz[]),
-    CAST(:connected_at AS timestamptz[]), CAST(:reasons_at AS timestamptz[]), CAST(:alive_at AS timestamptz[])
+    CAST(:connected_at AS timestamptz[]), CAST(:reasons_at AS timestamptz[]), CAST(:alive_at AS timestamptz[]),
+    CAST(:ended_at AS timestamptz[])
 ) AS new (id, status, phone, qr, state, state_at, reason, pairing_at, pairing_code, expires_at, retired_qr,
-          profile_name, phone_at, connected_at, reason_at, alive_at)
+          profile_name, phone_at, connected_at, reason_at, alive_at, ended_at)
 WHERE kept.id = new.id
 """)
 
@@ -144,6 +146,7 @@ def save(connection: Connection, changed: Sequence[InstanceRecord]) -> None:
         "connected_at": (standing.connected_at for standing in standings),
         "reasons_at": (standing.reason_at for standing in standings),
         "alive_at": (standing.alive_at for standing in standings),
+        "ended_at": (standing.ended_at for standing in standings),
     }
     connection.execute(SAVE, {name: list(values) for name, values in columns.items()})
 
@@ -156,6 +159,7 @@ def record_of(row: RowMapping) -> InstanceRecord:
         reason=row["reason"],
         reason_at=row["reason_at"],
         alive_at=row["alive_at"],
+        ended_at=row["ended_at"],
         phone=row["phone_number"],
         profile_name=row["profile_name"],
         phone_at=row["phone_at"],

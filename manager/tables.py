@@ -26,8 +26,9 @@ class Instance(Base):
 
     `state`, `state_at`: the newest connection report and the sender's time of it; `pairing_at`: the newest
     QR's, or of what ended it; `phone_at`: the newest open's that named a phone; `reason_at`: the newest reason's;
-    `alive_at`: the newest sign of life's. They are clocks of the gateway's host and are only ever compared with
-    each other. `owner_phones`: other numbers of the owner, digits only. `gateway_name`: its name on the gateway
+    `alive_at`: the newest sign of life's; `ended_at`: that of the session's end. They are clocks of the gateway's
+    host and are only ever compared with each other. `owner_phones`: other numbers of the owner, digits only.
+    `gateway_name`: its name on the gateway
     where that is another one. `hooked_at`: the gateway has the instance, with our webhook; null until then, so that
     a click that broke off half way is finished by the next. `asked_at`: when we last asked for a connection.
     `spent`: it must be made anew on the gateway before a phone can pair. `deleted_at`: hidden until somebody
@@ -72,6 +73,7 @@ class Instance(Base):
     messages_received_count: Mapped[int] = mapped_column(BigInteger, server_default="0")
     reason_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     alive_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    ended_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     gateway_name: Mapped[str | None] = mapped_column(Text)
     display_name: Mapped[str | None] = mapped_column(Text)
     pairing_method: Mapped[str] = mapped_column(Text, server_default="qr")

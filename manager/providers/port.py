@@ -136,10 +136,12 @@ class ProviderEvent:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ConnectionReported(ProviderEvent):
-    """`reason` is Baileys' DisconnectReason (401 logged out, 428 QR limit …), None for none."""
+    """`reason` is Baileys' DisconnectReason (401 logged out, 428 QR limit …), None for none. `ended`: the session is
+    over, whatever the reason."""
 
     state: State
     reason: int | None = None
+    ended: bool = False
     phone: str | None = None
     profile_name: str | None = None
 

@@ -138,7 +138,7 @@ def test_who_logs_out_and_connects_again_hears_messages(ask, sandbox, user):
 def test_people_hear_that_they_logged_out_and_need_a_new_code(ask, sandbox, user, rows):
     connected(ask, sandbox, user)
     ask("whatsapp/disconnect", {"mode": "logout"})
-    told = rows("SELECT data FROM feed WHERE type = 'disconnected' ORDER BY id")
+    told = until(lambda: rows("SELECT data FROM feed WHERE type = 'disconnected' ORDER BY id"))
     assert [row["data"]["reason"] for row in told] == ["logged_out"]
     assert told[0]["data"]["needsUser"] is True
 
@@ -207,6 +207,23 @@ def test_what_connects_for_a_minute_without_a_code_is_made_anew(system, sandbox,
         )
     assert system.manager.connect_user_whatsapp(user).record.standing.pairing
     assert asked(sandbox, "POST /instance/create") == 2
+
+
+@pytest.mark.parametrize("stale", ["refused", "connecting"])
+def test_what_is_open_is_never_made_anew(ask, sandbox, user, engine, stale):
+    """Its open was never reported: a click finds it, and the phone stays paired."""
+    connected(ask, sandbox, user)
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "UPDATE whatsapp_instances SET state = :state, asked_at = now() - interval '1 hour',"
+                " status = CASE :state WHEN 'connecting' THEN 'connecting' ELSE 'disconnected' END"
+            ),
+            {"state": stale},
+        )
+    for body in ({}, {"method": "code", "phone_number": ANA}):
+        assert ask("whatsapp/connect", body)[1]["alreadyConnected"] is True
+    assert asked(sandbox, "DELETE /instance/") == 0
 
 
 def _profile(system, user):

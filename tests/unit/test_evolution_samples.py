@@ -70,7 +70,7 @@ def test_a_payload_is_read_as_a_person_reads_it(name):
     for event, wanted in zip(found.events, expected["events"], strict=True):
         rest = {"is", "keeps_original"}
         said = {field.name: plain(getattr(event, field.name)) for field in fields(event) if field.name != "original"}
-        unsaid = dict.fromkeys(said, None) | {key: False for key in ("history", "deleted") if key in said}
+        unsaid = dict.fromkeys(said, None) | {key: False for key in ("history", "deleted", "ended") if key in said}
         beforehand = {"delivery_id": 7, "instance": facts_of(ALL[name])["instance"], "received_at": HEARD.isoformat()}
         assert said == unsaid | beforehand | {key: value for key, value in wanted.items() if key not in rest}
 

@@ -1,5 +1,6 @@
 """How reports change an instance's standing: tables for the rules, and the law that their order does not matter."""
 
+import itertools
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
@@ -33,7 +34,7 @@ def at(second):
     return None if second is None else START + timedelta(seconds=second)
 
 
-def connection(state, second, *, reason=200, phone=None, name=None):
+def connection(state, second, *, reason=200, phone=None, name=None, ended=False):
     return ConnectionReported(
         delivery_id=1,
         instance="user_x",
@@ -43,6 +44,7 @@ def connection(state, second, *, reason=200, phone=None, name=None):
         reason=reason,
         phone=phone,
         profile_name=name,
+        ended=ended,
     )
 
 
@@ -302,10 +304,11 @@ connections = st.builds(
     phone=st.sampled_from([None, ANA, "5521888880002"]),
     name=st.sampled_from([None, "Ana", "Bia"]),
 )
+ends = st.builds(connection, st.just(State.DISCONNECTED), st.integers(0, 4), reason=st.none(), ended=st.just(True))
 codes = st.builds(code, st.sampled_from([None, QR, NEXT_QR]), st.integers(0, 4), heard=st.integers(0, 99))
 
 
-@given(st.data(), st.lists(connections | codes, max_size=8))
+@given(st.data(), st.lists(connections | codes | ends, max_size=8))
 def test_any_order_and_repetition_of_reports_ends_in_the_same_standing(data, reports):
     again = data.draw(st.lists(st.sampled_from(reports), max_size=4)) if reports else []
     shuffled = data.draw(st.permutations([*reports, *again]))
@@ -313,7 +316,7 @@ def test_any_order_and_repetition_of_reports_ends_in_the_same_standing(data, rep
     assert after(*shuffled).status is after(*reports).status
 
 
-@given(st.lists(connections | codes, max_size=8))
+@given(st.lists(connections | codes | ends, max_size=8))
 def test_a_code_is_on_the_screen_only_with_its_expiry(reports):
     standing = after(*reports)
     assert (standing.pairing is None) == (standing.pairing_expires_at is None)
@@ -337,3 +340,22 @@ def test_a_newer_sign_of_life_ends_the_reason_whichever_comes_first(sign):
 def test_of_two_reasons_the_newer_one_counts():
     assert after(closed(3, reason=440), closed(2, reason=401)).reason == 440
     assert after(closed(2, reason=401), closed(3, reason=440)).reason == 440
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+@pytest.mark.parametrize(("code", "word"), [(401, "logged_out"), (403, "banned")])
+def test_a_logouts_three_reports_say_why_in_any_order(order, code, word):
+    """Two of them give a reason; the third one says only that it is over."""
+    reports = [
+        connection(State.DISCONNECTED, 5, reason=code),
+        connection(State.DISCONNECTED, 6, reason=code),
+        connection(State.DISCONNECTED, 7, reason=None, ended=True),
+    ]
+    before = replace(record(after(opened(1)), user_id=uuid4()), status=Status.CONNECTED)
+    told = [
+        event.data["reason"]
+        for event in fold({"user_x": before}, [reports[place] for place in order], TTL).events
+        if event.type == "disconnected"
+    ]
+    assert told[-1] == word
+    assert len(told) == (2 if order[0] == 2 and code != 401 else 1)

@@ -10,7 +10,7 @@ down_revision = "0003"
 def upgrade() -> None:
     for name in ("gateway_name", "display_name"):
         op.add_column("whatsapp_instances", sa.Column(name, sa.Text()))
-    for name in ("asked_at", "deleted_at", "gone_at", "hook_checked_at"):
+    for name in ("asked_at", "deleted_at", "ended_at", "gone_at", "hook_checked_at"):
         op.add_column("whatsapp_instances", sa.Column(name, sa.DateTime(timezone=True)))
     op.add_column("whatsapp_instances", sa.Column("pairing_method", sa.Text(), server_default="qr", nullable=False))
     op.add_column(

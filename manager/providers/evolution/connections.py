@@ -43,7 +43,7 @@ def status(heard: Heard) -> Reports:
 
 def gone(heard: Heard) -> Reports:
     """Logged out, removed or deleted; `data` is null or `{"instanceName","instanceId"}` and tells nothing more."""
-    return [ConnectionReported(**heard.facts, state=State.DISCONNECTED)]
+    return [ConnectionReported(**heard.facts, state=State.DISCONNECTED, ended=True)]
 
 
 def qrcode(heard: Heard) -> Reports:
