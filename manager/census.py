@@ -29,9 +29,10 @@ class Census:
 
     def take(self) -> None:
         """Raises ProviderError, StorageUnavailable."""
+        with self.takeover.transaction() as connection:
+            records = _hooked(connection)  # before the list is asked for: what is made meanwhile is not missed
         found = {one.name: one for one in self.takeover.upstream.provider.instances()}
         with self.takeover.transaction() as connection:
-            records = _hooked(connection)
             vanished = [record for record in records if record.gateway_name not in found]
             if vanished and not found:  # F-78: it has lost its inventory, which is no news about each of them
                 log.error("gateway_inventory_lost", instances=len(vanished))
@@ -52,8 +53,10 @@ class Census:
         for name, user_id in named.items():
             if user_id in users:
                 try:
-                    self.takeover.take(user_id, found[name])
-                    log.info("instance_adopted", instance=name)
+                    if (obstacle := self.takeover.take(user_id, found[name])) is None:
+                        log.info("instance_adopted", instance=name)
+                    else:
+                        log.warning("adoption_failed", instance=name, code=obstacle)
                 except AppError as error:
                     log.warning("adoption_failed", instance=name, code=error.code)
 

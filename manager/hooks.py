@@ -5,13 +5,14 @@ instance, or a gateway that is away, only ends the round.
 """
 
 from dataclasses import dataclass
+from uuid import UUID
 
 import structlog
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from core import audit
 from core.clock import Clock
-from core.errors import AppError, InstanceUnknown, NotFound, ProviderError, Unavailable
+from core.errors import AppError, CircuitOpen, InstanceUnknown, NotFound, Unavailable
 from manager import store
 from manager.keys import rotate
 from manager.leases import Lease, Leases
@@ -33,6 +34,7 @@ def drift(wanted: Hook, found: HookSeen | None) -> list[str]:
         "url": found.url != wanted.url,
         "token": found.token != wanted.token,
         "jwt_key": found.jwt_key != wanted.jwt_key,
+        "events": bool(found.events),  # we ask for all
         "by_events": found.by_events,
     }
     return [name for name, is_wrong in wrong.items() if is_wrong]
@@ -52,10 +54,10 @@ class Hooks:
         for record in records:
             try:
                 mended += self._check(record)
-            except Unavailable:
-                break
             except AppError as error:
                 log.warning("hook_check_failed", instance=record.name, code=error.code)
+                if isinstance(error, CircuitOpen) or (isinstance(error, Unavailable) and not error.sent):
+                    break  # nobody there: the others would fare no better
         return mended
 
     def rotate(self, name: str, actor: str) -> None:
@@ -74,19 +76,19 @@ class Hooks:
             self._set(lease, record)
 
     def _check(self, record: InstanceRecord) -> bool:
-        """Whether it had to be mended."""
+        """Whether it had to be mended. One that fails waits for its turn like the others."""
+        with self.upstream.transaction() as connection:
+            store.mark(connection, record.id, hook_checked_at=self.clock.now())
         wrong = self._wrong(record)
         if wrong:
             with self.leases.hold(record.name, "hook") as lease:
                 wrong = self._wrong(record)  # somebody may just have set it
                 if wrong:
                     self._set(lease, record)
-        with self.upstream.transaction() as connection:
-            store.mark(connection, record.id, hook_checked_at=self.clock.now())
-            if wrong:
+        if wrong:
+            with self.upstream.transaction() as connection:
                 details = {"drift": wrong}
                 audit.note(connection, actor="zelador", action="hook.repaired", subject=record.name, details=details)
-        if wrong:
             log.warning("hook_repaired", instance=record.name, drift=wrong)
         return bool(wrong)
 
@@ -121,20 +123,28 @@ class Removals:
 
     def finish(self) -> int:
         """See whether they are gone, and ask again where not. How many are gone now."""
-        unfinished = (Instance.spent, Instance.hooked_at.is_(None), Instance.gone_at.is_(None))
         with self.upstream.transaction() as connection:
-            rows = connection.execute(select(Instance.__table__).where(*unfinished).limit(AT_ONCE)).mappings()
-            records = [store.record_of(row) for row in rows]
+            records = self._unfinished(connection)
         return sum(self._finish(record) for record in records)
 
     def _finish(self, record: InstanceRecord) -> bool:
         try:
             with self.leases.hold(record.name, "delete") as lease:
+                with self.upstream.transaction() as connection:
+                    if not self._unfinished(connection, record.id):
+                        return False  # somebody has connected it again
                 is_gone = self.upstream.remove(lease, record)
-        except ProviderError as error:
+                lease.renew()
+                with self.upstream.transaction() as connection:
+                    store.mark(connection, record.id, gone_at=self.clock.now() if is_gone else None)
+                return is_gone
+        except AppError as error:
             log.warning("removal_waits", instance=record.name, code=error.code)
             return False
-        if is_gone:
-            with self.upstream.transaction() as connection:
-                store.mark(connection, record.id, gone_at=self.clock.now())
-        return is_gone
+
+    def _unfinished(self, connection: Connection, only: UUID | None = None) -> list[InstanceRecord]:
+        """In any order, so that those that fail do not keep the others waiting."""
+        conditions = [Instance.spent, Instance.hooked_at.is_(None), Instance.gone_at.is_(None)]
+        conditions += [Instance.id == only] if only else []
+        query = select(Instance.__table__).where(*conditions).order_by(func.random()).limit(AT_ONCE)
+        return [store.record_of(row) for row in connection.execute(query).mappings()]

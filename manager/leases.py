@@ -16,7 +16,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 from core.db import Base, Transaction
 from core.errors import Conflict
 
-HOLD = timedelta(seconds=105)  # one guarded call, retries included: 90 s, and 15 s more. Renewed before each
+# one guarded call, renewed before each: retries begin within 15 s, then 90 s, a second look, a place among 16
+HOLD = timedelta(seconds=130)
 WAIT_S = 30.0
 LOOK_EVERY_S = 0.15
 # `before` is what somebody was doing who never let go
@@ -33,6 +34,10 @@ RENEW = text("""
 UPDATE instance_leases SET until = now() + :hold WHERE instance_name = :name AND holder = :holder
 """)
 INTERRUPTED = text("SELECT instance_name FROM instance_leases WHERE until < now() ORDER BY until LIMIT 100")
+GIVE_BACK = text("""
+UPDATE instance_leases SET until = now(), operation = :operation, holder = 'nobody'
+WHERE instance_name = :name AND holder = :holder
+""")
 DROP = text("DELETE FROM instance_leases WHERE instance_name = :name AND holder = :holder")
 
 
@@ -82,6 +87,12 @@ class Leases:
             raise busy()
         try:
             yield lease
+        except BaseException:
+            if lease.interrupted:  # nobody has looked yet: it stays known that somebody must
+                with self._transaction() as connection:
+                    mine = {"name": name, "holder": holder, "operation": lease.interrupted}
+                    connection.execute(GIVE_BACK, mine)
+            raise
         finally:
             with self._transaction() as connection:
                 connection.execute(DROP, {"name": name, "holder": holder})

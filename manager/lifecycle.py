@@ -83,7 +83,7 @@ class InstanceRecord:
     """An instance as the database has it. `hooked`: the gateway has taken it, with our webhook. `owner_phones`:
     digits of the owner's other phones. `gateway_name`: what its gateway calls it. `asked_at`: when we last asked
     for a connection. `spent`: it must be made anew on the gateway before a phone can pair. `deleted`: hidden until
-    somebody connects again.
+    somebody connects again. `pairing_for`: a mark of the number that a pairing code was made for.
     """
 
     id: UUID
@@ -99,6 +99,7 @@ class InstanceRecord:
     asked_at: datetime | None = None
     spent: bool = False
     deleted: bool = False
+    pairing_for: str | None = None
 
     @property
     def scope(self) -> str:
@@ -160,10 +161,14 @@ def pairing_shown(before: Standing, pairing: Pairing, expires_at: datetime) -> S
 
 def seen(before: Standing, state: State, at: datetime) -> Standing:
     """We looked ourselves, and the gateway said this: it counts until a report newer than those known comes."""
+    if state is State.UNKNOWN:
+        return before
     is_open = state is State.CONNECTED
     connected_at = at if is_open and before.state is not state else before.connected_at
     after = replace(_now(before, state), connected_at=connected_at)
-    return _unpaired(after) if is_open else after
+    if state is State.NOT_FOUND:
+        after = replace(after, ended_at=before.alive_at or at)
+    return after if state is State.CONNECTING else _unpaired(after)
 
 
 def identified(before: Standing, found: Found | None) -> Standing:
@@ -185,10 +190,17 @@ def made_anew(before: Standing) -> Standing:
 
 def needs_making(record: InstanceRecord, at: datetime) -> bool:
     """Whether a connection asked for now would lead nowhere: the phone was unpaired by us (2.3.x goes deaf), the
-    gateway's codes are used up, or it was asked a minute ago and shows none."""
-    stuck = record.standing.state is State.CONNECTING and record.standing.pairing is None
+    gateway's codes are used up, or it was asked a minute ago and shows none. What was ever paired may be coming
+    back by itself: that is never taken for stuck, for making it anew costs the pairing."""
+    never_paired = record.standing.connected_at is None
+    stuck = never_paired and record.standing.state is State.CONNECTING and record.standing.pairing is None
     waited = record.asked_at is not None and at - record.asked_at > CODE_WITHIN
     return record.spent or record.standing.state is State.REFUSED or (stuck and waited)
+
+
+def takes_no_number(standing: Standing) -> bool:
+    """While it shows codes the gateway pairs by QR; what was paired connects without any."""
+    return standing.state is State.CONNECTING and (standing.pairing is not None or standing.connected_at is None)
 
 
 def _now(before: Standing, state: State) -> Standing:

@@ -11,6 +11,8 @@ from core.errors import Malformed, Rejected
 WRITTEN = frozenset("0123456789 +-().\t\u00a0")
 SHORTEST, LONGEST = 10, 15  # digits, country code included; E.164 ends at 15
 BRAZIL = "55"
+OLD_BRAZILIAN = 12  # digits: country, area, eight
+SERVERS = ("", "s.whatsapp.net", "c.us")
 HINT = "Inclua o código do país, por exemplo 5511999887766"
 
 
@@ -23,38 +25,42 @@ class InvalidPhone(Rejected):
 
 
 def full_number(written: object, default_country: str | None = None) -> str:
-    """`+55 (11) 99988-7766`, a JID or bare digits → `5511999887766`.
+    """`+55 (11) 99988-7766`, a phone's JID or bare digits → `5511999887766`.
 
-    A number without its country gets `default_country` (digits), where one is configured. Raises PhoneRequired,
-    InvalidPhone.
+    Without a `+`, what is a full number with `default_country` (digits) in front is taken for one of that country: with
+    a default, foreign numbers need their `+`. Raises PhoneRequired, InvalidPhone.
     """
     if written is None or written == "":
         raise PhoneRequired("phone_number is required to pair by code")
-    digits = _digits(written)
-    if is_full(digits):
-        return digits
-    if default_country and is_full(default_country + digits.lstrip("0")):
-        return default_country + digits.lstrip("0")
+    text = _text(written)
+    digits = "".join(character for character in text if character.isdigit())
+    local = f"{default_country}{digits.lstrip('0')}" if default_country and not text.lstrip().startswith("+") else ""
+    for candidate in (local, digits):
+        if is_full(candidate):
+            return candidate
     raise InvalidPhone(HINT)
 
 
 def is_full(digits: str) -> bool:
-    """Whether the digits begin with a country's code and can be a phone there. Brazil's old numbers of eight digits
-    have WhatsApp too, whatever the numbering plan says."""
+    """Whether the digits begin with a country's code and can be a phone there. Brazil's mobiles have WhatsApp under
+    their old numbers of eight digits too, whatever the numbering plan says."""
     if not SHORTEST <= len(digits) <= LONGEST:
         return False
-    if digits.startswith(BRAZIL) and len(digits) in (12, 13):
-        return True
+    nine = f"{digits[:4]}9{digits[4:]}" if digits.startswith(BRAZIL) and len(digits) == OLD_BRAZILIAN else None
+    return _is_valid(digits) or (nine is not None and _is_valid(nine))
+
+
+def _is_valid(digits: str) -> bool:
     try:
         return bool(phonenumbers.is_valid_number(phonenumbers.parse(f"+{digits}")))
     except NumberParseException:
         return False
 
 
-def _digits(written: object) -> str:
-    """Raises InvalidPhone for what is no number."""
-    text = written.partition("@")[0].partition(":")[0] if isinstance(written, str) else ""
-    digits = "".join(character for character in text if character.isascii() and character.isdigit())
-    if not digits or set(text) - WRITTEN:
+def _text(written: object) -> str:
+    """What was written, a phone's JID without its server. Raises InvalidPhone for what is no phone, a `@lid` too."""
+    user, _, server = written.partition("@") if isinstance(written, str) else ("", "", "")
+    text = user.partition(":")[0] if server else user
+    if not text.strip() or server not in SERVERS or set(text) - WRITTEN:
         raise InvalidPhone(HINT)
-    return digits
+    return text

@@ -15,8 +15,9 @@ import structlog
 
 from core import audit, events
 from core.clock import Clock
+from core.crypto import fingerprint
 from core.db import Transaction
-from core.errors import NotConfigured, NotConnected, NotFound
+from core.errors import AppError, NotConfigured, NotConnected, NotFound
 from manager import store
 from manager.fold import told
 from manager.leases import Lease, Leases
@@ -32,6 +33,7 @@ from manager.lifecycle import (
     pairing_shown,
     parted,
     seen,
+    takes_no_number,
 )
 from manager.phones import full_number
 from manager.providers.port import Sent, Snapshot, State
@@ -121,12 +123,15 @@ class WhatsAppManager:
                 record = self._looked(upstream, lease, record)
             if record.status is Status.CONNECTED:
                 return Connecting(record=record, already_connected=True)
-            if self._is_fresh(record.standing, by_code=by_code):
+            if self._is_fresh(record, number):
                 return Connecting(record=record)
             record = self._made_ready(upstream, lease, record, worn=worn, by_code=by_code)
             snapshot = upstream.connect(lease, record, number)
             lease.renew()
-            record = self._show(upstream, lease, record, snapshot, pairing_method="code" if by_code else "qr")
+            how = {"pairing_method": "code" if by_code else "qr", "pairing_for": _mark_of(number)}
+            record = self._show(upstream, lease, record, snapshot, **how)
+        if snapshot.state is State.CONNECTED:
+            return Connecting(record=record, already_connected=True)
         return Connecting(record=self._awaited(user_id, record))
 
     def part_user_whatsapp(self, user_id: UUID, how: str = LOGOUT) -> InstanceRecord:
@@ -140,6 +145,8 @@ class WhatsAppManager:
             raise NotFound("This user has no WhatsApp instance", code="INSTANCE_NOT_FOUND")
         with self._leases.hold(instance_name_for(user_id), how) as lease:
             record = self._row_of(user_id)
+            with self._transaction() as connection:  # first: how far a logout that fails has got, nobody knows
+                store.mark(connection, record.id, spent=True)
             upstream.logout(lease, record)
             is_gone = how != LOGOUT and upstream.remove(lease, record)
             lease.renew()
@@ -162,12 +169,11 @@ class WhatsAppManager:
     def settle_interrupted(self) -> int:
         """Look at the instances that somebody died over, so that what is known of them is so. How many there were."""
         names = self._leases.interrupted()
-        with self._transaction() as connection:
-            records = store.named(connection, names)
         for name in names:
-            with self._leases.hold(name, "settle") as lease:
-                if name in records:
-                    self._looked(self._configured(), lease, records[name])
+            try:
+                self._settle(name)
+            except AppError as error:  # the mark stays, for the next round
+                log.warning("settling_failed", instance=name, code=error.code)
         return len(names)
 
     def forget(self, user_id: UUID, actor: str) -> None:
@@ -221,7 +227,7 @@ class WhatsAppManager:
     ) -> InstanceRecord:
         """Have it on the gateway, in a state from which a connection leads somewhere: while it connects, the gateway
         takes no number."""
-        if worn or (by_code and record.standing.state is State.CONNECTING):
+        if worn or (by_code and takes_no_number(record.standing)):
             upstream.renew(lease, record)
             return self._change(record, made_anew)
         if not record.hooked:
@@ -233,6 +239,13 @@ class WhatsAppManager:
         now = self._clock.now()
         lease.renew()
         return self._change(record, lambda before: seen(before, found, now))
+
+    def _settle(self, name: str) -> None:
+        with self._leases.hold(name, "settle") as lease:
+            with self._transaction() as connection:
+                record = store.named(connection, [name]).get(name)
+            if record:
+                self._looked(self._configured(), lease, record)
 
     def _show(
         self, upstream: Upstream, lease: Lease, record: InstanceRecord, snapshot: Snapshot, **columns: object
@@ -247,19 +260,17 @@ class WhatsAppManager:
             waiting, until = asked(before, now), now + self._lifetimes.of(snapshot.pairing)
             return pairing_shown(waiting, snapshot.pairing, until) if snapshot.pairing else waiting
 
-        asked_at = None if record.standing.state is State.CONNECTING else now  # since when it leads nowhere
-        return self._change(record, shown, asked_at=asked_at, **columns)
+        since = record.asked_at if record.standing.state is State.CONNECTING else None  # when it began to lead nowhere
+        return self._change(record, shown, asked_at=since or now, **columns)
 
     def _part(self, record: InstanceRecord, how: str, *, is_gone: bool) -> InstanceRecord:
         now = self._clock.now()
-        columns: dict[str, object] = {"spent": True, "asked_at": None}
+        columns: dict[str, object] = {"asked_at": None}
         if how != LOGOUT:
             columns |= {"hooked_at": None, "gone_at": now if is_gone else None}
         if how == DELETE:
             columns |= {"deleted_at": now}
-        changed = self._change(record, parted)
-        with self._transaction() as connection:
-            store.mark(connection, record.id, **columns)
+        changed = self._change(record, parted, **columns)
         log.info("instance_parted", instance=record.name, how=how, gone=is_gone)
         return changed
 
@@ -272,8 +283,8 @@ class WhatsAppManager:
             changed = replace(before, standing=after, status=after.status)
             store.save(connection, [changed])
             happened = told(before, after)
-            if given := {name: value for name, value in columns.items() if value is not None}:
-                store.mark(connection, record.id, **given)
+            if columns:
+                store.mark(connection, record.id, **columns)
             events.record(connection, happened)
         if happened:
             self._rung(sorted({str(event.user_id) for event in happened}))
@@ -288,7 +299,14 @@ class WhatsAppManager:
             tries -= 1
         return record
 
-    def _is_fresh(self, standing: Standing, *, by_code: bool) -> bool:
-        until, pairing = standing.pairing_expires_at, standing.pairing
-        wanted = pairing and (pairing.pairing_code if by_code else pairing.qr)
-        return bool(wanted) and until is not None and until > self._clock.now() + FRESH_FOR
+    def _is_fresh(self, record: InstanceRecord, number: str | None) -> bool:
+        """Whether the code that is shown may be shown again; a pairing code only for the number it was made for."""
+        until, pairing = record.standing.pairing_expires_at, record.standing.pairing
+        if pairing is None or until is None or until <= self._clock.now() + FRESH_FOR:
+            return False
+        return bool(pairing.qr if number is None else pairing.pairing_code and record.pairing_for == _mark_of(number))
+
+
+def _mark_of(number: str | None) -> str | None:
+    """What tells whether it is the same number, and does not say which."""
+    return fingerprint(number).hex() if number else None

@@ -182,6 +182,7 @@ def record_of(row: RowMapping) -> InstanceRecord:
         gateway_name=row["gateway_name"] or row["instance_name"],
         asked_at=row["asked_at"],
         spent=row["spent"],
+        pairing_for=row["pairing_for"],
         deleted=row["deleted_at"] is not None,
     )
 

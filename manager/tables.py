@@ -75,6 +75,7 @@ class Instance(Base):
     alive_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     ended_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     gateway_name: Mapped[str | None] = mapped_column(Text)
+    pairing_for: Mapped[str | None] = mapped_column(Text)
     display_name: Mapped[str | None] = mapped_column(Text)
     pairing_method: Mapped[str] = mapped_column(Text, server_default="qr")
     asked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))

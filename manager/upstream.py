@@ -97,7 +97,7 @@ class Upstream:
         try:
             return self.provider.restart(record.gateway_name)
         except ProviderError as error:
-            if error.retryable or isinstance(error, InstanceUnknown):
+            if type(error) is not ProviderError:  # 200 {"error":true} is one; a time-out or a refusal is no answer
                 raise
         return self.connect(lease, record)
 

@@ -8,13 +8,16 @@ import pytest
 import requests
 from sqlalchemy import text
 
+from core.errors import Unavailable
+from manager import store
 from manager.adoption.takeover import TakeOver
 from manager.census import Census
 from manager.hooks import Hooks, Removals
 from manager.leases import Leases
-from manager.lifecycle import Status
+from manager.lifecycle import Lifetimes, Status
+from manager.providers.evolution.client import EvolutionClient
 from manager.providers.port import State
-from manager.service import instance_name_for
+from manager.service import WhatsAppManager, instance_name_for
 from tests.conftest import KEY
 from tests.factories import body_of, connection_update, hook_keys, text_message
 from tests.waiting import until
@@ -100,6 +103,8 @@ def test_a_phone_pairs_by_code(ask, sandbox, user, rows, written):
         ("999", "INVALID_PHONE_NUMBER"),
         ("5511999990001x", "INVALID_PHONE_NUMBER"),
         (5511999990001, "INVALID_PHONE_NUMBER"),
+        ("5511999990001@lid", "INVALID_PHONE_NUMBER"),
+        ("120363000000000001@g.us", "INVALID_PHONE_NUMBER"),
         ("5" * 30, "INVALID_PHONE_NUMBER"),
     ],
 )
@@ -209,6 +214,70 @@ def test_what_connects_for_a_minute_without_a_code_is_made_anew(system, sandbox,
     assert asked(sandbox, "POST /instance/create") == 2
 
 
+def test_what_was_paired_and_comes_back_by_itself_is_never_made_anew(ask, sandbox, user, engine):
+    """Most drops show no more than `connecting`, and the pairing is still good."""
+    connected(ask, sandbox, user)
+    play(sandbox, f"instances/{instance_name_for(user)}/drop", {"reason": 408, "silent": True})
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "UPDATE whatsapp_instances SET state = 'connecting', status = 'connecting',"
+                " asked_at = now() - interval '1 hour'"
+            )
+        )
+    ask("whatsapp/connect", {})
+    ask("whatsapp/connect", {"method": "code", "phone_number": ANA})
+    assert asked(sandbox, "DELETE /instance/") == 0
+    until(lambda: ask("whatsapp/status")[1]["connected"], guard_s=20)
+
+
+def test_a_removal_leaves_alone_what_was_connected_again(ask, system, sandbox, upstream, user, engine):
+    connected(ask, sandbox, user)
+    with engine.begin() as connection:
+        record = store.named(connection, [instance_name_for(user)])[instance_name_for(user)]
+    removals = Removals(upstream=upstream, leases=Leases(system.transaction), clock=system.clock)
+    assert removals._finish(replace(record, spent=True, hooked=False)) is False
+    assert state_of(sandbox, instance_name_for(user)) == "open"
+
+
+class Breaking(EvolutionClient):
+    """A gateway that is gone in the middle of a logout."""
+
+    def logout(self, name):
+        raise Unavailable("in the middle")
+
+
+def manager_on(system, provider):
+    return WhatsAppManager(
+        system.transaction,
+        replace(system.upstream, provider=provider),
+        Leases(system.transaction),
+        system.clock,
+        lifetimes=Lifetimes(qr=timedelta(seconds=45)),
+        rung=lambda _: None,
+    )
+
+
+def test_a_logout_that_breaks_off_is_remembered(system, sandbox, user, rows):
+    """How far it got nobody knows: the next pairing is with an instance made anew."""
+    system.manager.ensure_user_instance(_profile(system, user))
+    with pytest.raises(Unavailable):
+        manager_on(system, Breaking(sandbox.url, KEY)).part_user_whatsapp(user)
+    assert rows("SELECT spent FROM whatsapp_instances") == [{"spent": True}]
+
+
+def test_a_check_that_fails_leaves_the_mark_of_the_dead(system, sandbox, user, rows, engine, free_port):
+    name = system.manager.ensure_user_instance(_profile(system, user)).name
+    with engine.begin() as connection:
+        connection.execute(
+            text("INSERT INTO instance_leases VALUES (:name, 'dead', now() - interval '1 second', 'logout')"),
+            {"name": name},
+        )
+    away = manager_on(system, EvolutionClient(f"http://127.0.0.1:{free_port}", KEY))
+    assert away.settle_interrupted() == 1
+    assert rows("SELECT operation FROM instance_leases") == [{"operation": "logout"}]
+
+
 @pytest.mark.parametrize("stale", ["refused", "connecting"])
 def test_what_is_open_is_never_made_anew(ask, sandbox, user, engine, stale):
     """Its open was never reported: a click finds it, and the phone stays paired."""
@@ -287,6 +356,7 @@ def set_webhook(box, name, **wrong):
         ({"url": "http://elsewhere/"}, ["url"]),
         ({"enabled": False}, ["disabled"]),
         ({"byEvents": True}, ["by_events"]),
+        ({"events": ["CALL"]}, ["events"]),
         ({"headers": {"jwt_key": "k" * 40}}, ["token", "jwt_key"]),
         ({"headers": {"X-Webhook-Token": "t"}}, ["token", "jwt_key"]),
     ],

@@ -224,7 +224,7 @@ def test_seeing_it_open_again_does_not_move_the_time():
     assert seen(before, State.CONNECTED, HEARD + timedelta(hours=1)) == before
 
 
-@pytest.mark.parametrize("state", [State.DISCONNECTED, State.NOT_FOUND, State.UNKNOWN, State.REFUSED])
+@pytest.mark.parametrize("state", [State.DISCONNECTED, State.NOT_FOUND, State.REFUSED])
 def test_seeing_it_gone_is_disconnected_until_the_next_report(state):
     standing = seen(after(opened(1)), state, HEARD)
     assert standing.status is Status.DISCONNECTED
@@ -359,3 +359,13 @@ def test_a_logouts_three_reports_say_why_in_any_order(order, code, word):
     ]
     assert told[-1] == word
     assert len(told) == (2 if order[0] == 2 and code != 401 else 1)
+
+
+def test_a_gateway_that_does_not_know_changes_nothing():
+    """Right after its boot it answers without a state."""
+    before = after(opened(1))
+    assert seen(before, State.UNKNOWN, HEARD) == before
+
+
+def test_seeing_that_the_gateway_has_it_no_more_says_that_somebody_must_scan():
+    assert reason_of(seen(after(opened(1)), State.NOT_FOUND, HEARD))["needsUser"] is True

@@ -8,7 +8,7 @@ down_revision = "0003"
 
 
 def upgrade() -> None:
-    for name in ("gateway_name", "display_name"):
+    for name in ("gateway_name", "pairing_for", "display_name"):
         op.add_column("whatsapp_instances", sa.Column(name, sa.Text()))
     for name in ("asked_at", "deleted_at", "ended_at", "gone_at", "hook_checked_at"):
         op.add_column("whatsapp_instances", sa.Column(name, sa.DateTime(timezone=True)))

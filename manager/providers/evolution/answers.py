@@ -139,5 +139,6 @@ def _is_evolutions(document: object) -> bool:
 
 
 def _said(text: str, document: object) -> str:
+    """With the gateway's words, unless they only repeat our request line, which may hold somebody's number."""
     reason = reason_text(document)[:LONGEST_REASON]
-    return f"{text}: {reason}" if reason else text
+    return f"{text}: {reason}" if reason and not reason.startswith("Cannot ") else text
