@@ -69,7 +69,7 @@ class Hooks:
             record = store.named(connection, [name]).get(name)
             if record is None:
                 raise NotFound("There is no such instance", code="INSTANCE_NOT_FOUND")
-        with self.leases.hold(name, "rotate") as lease:
+        with self.leases.hold(record.lease_name, "rotate") as lease:
             with self.upstream.transaction() as connection:
                 rotate(connection, self.upstream.vault, record.id)
                 audit.note(connection, actor=actor, action="hook.rotated", subject=name)
@@ -81,7 +81,7 @@ class Hooks:
             store.mark(connection, record.id, hook_checked_at=self.clock.now())
         wrong = self._wrong(record)
         if wrong:
-            with self.leases.hold(record.name, "hook") as lease:
+            with self.leases.hold(record.lease_name, "hook") as lease:
                 wrong = self._wrong(record)  # somebody may just have set it
                 if wrong:
                     self._set(lease, record)
@@ -129,7 +129,7 @@ class Removals:
 
     def _finish(self, record: InstanceRecord) -> bool:
         try:
-            with self.leases.hold(record.name, "delete") as lease:
+            with self.leases.hold(record.lease_name, "delete") as lease:
                 with self.upstream.transaction() as connection:
                     if not self._unfinished(connection, record.id):
                         return False  # somebody has connected it again

@@ -83,7 +83,8 @@ class InstanceRecord:
     """An instance as the database has it. `hooked`: the gateway has taken it, with our webhook. `owner_phones`:
     digits of the owner's other phones. `gateway_name`: what its gateway calls it. `asked_at`: when we last asked
     for a connection. `spent`: it must be made anew on the gateway before a phone can pair. `deleted`: hidden until
-    somebody connects again. `pairing_for`: a mark of the number that a pairing code was made for.
+    somebody connects again. `pairing_for`: a mark of the number that a pairing code was made for. `gone`: the
+    gateway was seen without it.
     """
 
     id: UUID
@@ -100,6 +101,12 @@ class InstanceRecord:
     spent: bool = False
     deleted: bool = False
     pairing_for: str | None = None
+    gone: bool = False
+
+    @property
+    def lease_name(self) -> str:
+        """What its lease goes by: the user's instance, also while the row has a name of other times."""
+        return f"user_{self.user_id}" if self.user_id else self.name
 
     @property
     def scope(self) -> str:

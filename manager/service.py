@@ -37,7 +37,7 @@ from manager.lifecycle import (
 )
 from manager.phones import full_number
 from manager.providers.port import Sent, Snapshot, State
-from manager.upstream import Upstream
+from manager.upstream import StillThere, Upstream
 
 log = structlog.get_logger()
 FRESH_FOR = timedelta(seconds=5)  # a code with less time left is not worth showing
@@ -177,9 +177,15 @@ class WhatsAppManager:
         return len(names)
 
     def forget(self, user_id: UUID, actor: str) -> None:
-        """Delete the user's row, as the seed's SQL does; conversations and messages go with it. Raises NotFound."""
+        """Delete the user's row, as the seed's SQL does; conversations and messages go with it.
+
+        Raises NotFound, and StillThere while the gateway is deleting the instance: whoever connected now would get
+        the one that is about to go.
+        """
         with self._leases.hold(instance_name_for(user_id), "reset"), self._transaction() as connection:
             record = store.lock_by_user(connection, user_id)
+            if record.spent and not (record.hooked or record.gone):
+                raise StillThere("The gateway is still deleting the instance, try again in a minute")
             store.remove(connection, record.id)
             audit.note(connection, actor=actor, action="instance.reset", subject=record.name)
 
@@ -243,7 +249,7 @@ class WhatsAppManager:
     def _settle(self, name: str) -> None:
         with self._leases.hold(name, "settle") as lease:
             with self._transaction() as connection:
-                record = store.named(connection, [name]).get(name)
+                record = store.leased(connection, name)
             if record:
                 self._looked(self._configured(), lease, record)
 

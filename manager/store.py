@@ -6,7 +6,7 @@ Rows never leave: everybody else gets the frozen `InstanceRecord` of manager.lif
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from uuid import UUID
 
-from sqlalchemy import Connection, RowMapping, delete, func, select, text, update
+from sqlalchemy import Connection, RowMapping, Text, cast, delete, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from core.errors import NotFound
@@ -63,6 +63,14 @@ def lock(connection: Connection, instance_id: UUID) -> InstanceRecord:
     if found := _one(connection.execute(query).mappings()):
         return found
     raise NotFound("This instance is there no more", code="INSTANCE_NOT_FOUND")
+
+
+def leased(connection: Connection, lease_name: str) -> InstanceRecord | None:
+    """The instance whose lease goes by this name."""
+    owner = lease_name.removeprefix("user_")
+    theirs = cast(Instance.user_id, Text) == owner
+    query = select(Instance.__table__).where(or_(Instance.instance_name == lease_name, theirs))
+    return _one(connection.execute(query.order_by(Instance.user_id.nulls_last())).mappings())
 
 
 def named(connection: Connection, names: Collection[str], *, lock: bool = False) -> dict[str, InstanceRecord]:
@@ -183,6 +191,7 @@ def record_of(row: RowMapping) -> InstanceRecord:
         asked_at=row["asked_at"],
         spent=row["spent"],
         pairing_for=row["pairing_for"],
+        gone=row["gone_at"] is not None,
         deleted=row["deleted_at"] is not None,
     )
 

@@ -29,6 +29,10 @@ SELECT count(*) AS rows, count(*) FILTER (WHERE is_connected) AS connected,
        count(*) FILTER (WHERE user_id IS NULL) AS unbound
 FROM whatsapp_instances WHERE deleted_at IS NULL
 """)
+HOOKED = text("""
+SELECT coalesce(gateway_name, instance_name) FROM whatsapp_instances
+WHERE deleted_at IS NULL AND hooked_at IS NOT NULL
+""")
 NEWEST = text("SELECT extract(epoch FROM now() - max(received_at)) FROM webhook_events")
 KEYS = text("SELECT sealed FROM webhook_keys ORDER BY created_at DESC LIMIT 1")
 VERSIONS = {  # what a gateway's version means for us
@@ -121,8 +125,17 @@ def instances(system: "System") -> Iterator[Finding]:
     with system.transaction() as connection:
         row = connection.execute(INSTANCES).one()
     yield ok("instances", f"{row.rows}, of which {row.connected} connected")
+    if system.gateway:
+        yield from _missing(system, {found.name for found in system.gateway.instances()})
     if row.unbound:
         yield note("instances", f"{row.unbound} without a user: scripts/migrate_whatsapp.py check")
+
+
+def _missing(system: "System", there: set[str]) -> Iterator[Finding]:
+    with system.transaction() as connection:
+        ours = set(connection.execute(HOOKED).scalars())
+    if lost := ours - there:
+        yield note("instances", f"{len(lost)} are not on the gateway: their next connect makes them again")
 
 
 def deliveries(system: "System") -> Iterator[Finding]:

@@ -87,6 +87,9 @@ class Trial:
             made = known.first() is not None
         if made:
             self.system.manager.part_user_whatsapp(self.user, "close")
+            left = self.system.manager.find_user_instance(self.user)
+            if left and not left.gone:
+                raise Failed("the gateway is still deleting the trial's instance; the monitor finishes that")
         with self.system.transaction() as connection:
             connection.execute(FORGET, {"user": self.user})
             connection.execute(DELIVERIES, {"name": f"user_{self.user}"})

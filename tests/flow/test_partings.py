@@ -18,6 +18,7 @@ from manager.lifecycle import Lifetimes, Status
 from manager.providers.evolution.client import EvolutionClient
 from manager.providers.port import State
 from manager.service import WhatsAppManager, instance_name_for
+from manager.upstream import StillThere
 from tests.conftest import KEY
 from tests.factories import body_of, connection_update, hook_keys, text_message
 from tests.waiting import until
@@ -276,6 +277,30 @@ def test_a_check_that_fails_leaves_the_mark_of_the_dead(system, sandbox, user, r
     away = manager_on(system, EvolutionClient(f"http://127.0.0.1:{free_port}", KEY))
     assert away.settle_interrupted() == 1
     assert rows("SELECT operation FROM instance_leases") == [{"operation": "logout"}]
+
+
+def test_nothing_is_forgotten_while_the_gateway_is_deleting(system, sandbox, user, engine):
+    system.manager.ensure_user_instance(_profile(system, user))
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE whatsapp_instances SET spent = true, hooked_at = NULL"))
+    with pytest.raises(StillThere):
+        system.manager.forget(user, actor="operator")
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE whatsapp_instances SET gone_at = now()"))
+    system.manager.forget(user, actor="operator")
+    assert system.manager.find_user_instance(user) is None
+
+
+def test_a_row_of_another_time_has_the_users_lease(system, sandbox, user, engine, rows):
+    system.manager.ensure_user_instance(_profile(system, user))
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE whatsapp_instances SET instance_name = 'auzap_1', state = 'connected'"))
+        connection.execute(
+            text("INSERT INTO instance_leases VALUES (:name, 'dead', now() - interval '1 second', 'connect')"),
+            {"name": instance_name_for(user)},
+        )
+    assert system.manager.settle_interrupted() == 1
+    assert rows("SELECT state FROM whatsapp_instances") == [{"state": "not_found"}]
 
 
 @pytest.mark.parametrize("stale", ["refused", "connecting"])
