@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from sqlalchemy import Engine, text
 from werkzeug.serving import make_server
@@ -27,6 +28,9 @@ from tests.clock import FrozenClock
 from tests.factories import token_for
 
 KEY = "test-gateway-key-0123456789abcdef0123"
+# laws are about values, not about how fast a shared machine draws them
+hypothesis.settings.register_profile("house", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("house")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
