@@ -224,6 +224,21 @@ def test_a_connect_while_open_asks_for_nothing(system, sandbox, user):
     assert asked(sandbox, "/instance/connectionState/", name) >= 1
 
 
+def test_reconnecting_a_closed_one_goes_to_connect(system, sandbox, user):
+    made = system.manager.ensure_user_instance(user)
+    record = system.manager.reconnect_user_whatsapp(user)
+    assert record.status is Status.QR_PENDING  # never paired, so connecting asks for a scan
+    assert asked(sandbox, "/instance/restart/") == 1
+    assert asked(sandbox, f"/instance/connect/{made.name}") == 1
+    assert asked(sandbox, "POST /instance/create") == 1
+
+
+def test_reconnecting_an_open_one_disturbs_nothing(system, sandbox, user):
+    name = scanned(system, sandbox, user)
+    assert system.manager.reconnect_user_whatsapp(user).status is Status.CONNECTED
+    assert asked(sandbox, f"/instance/restart/{name}") == 0
+
+
 def test_an_open_that_nobody_reported_is_found_by_the_click(system, sandbox, user, rows):
     scanned(system, sandbox, user)
     with system.transaction() as connection:
