@@ -2,7 +2,8 @@
 
 import atexit
 
-from bootstrap import build, build_app, database
+from bootstrap.system import build, database
+from bootstrap.web import build_app
 from core.logs import configure
 from core.settings import Settings
 

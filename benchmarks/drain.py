@@ -12,7 +12,7 @@ from dataclasses import replace
 from sqlalchemy import Connection
 
 import webhooks.worker
-from bootstrap import System, build
+from bootstrap.system import System, build
 from core.logs import configure
 from core.settings import Settings
 from webhooks import lanes

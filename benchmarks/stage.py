@@ -19,7 +19,7 @@ from sqlalchemy import text
 from benchmarks import processes
 from benchmarks.machine import ROOT
 from benchmarks.traffic import Sender
-from bootstrap import System, build
+from bootstrap.system import System, build
 from core import migrate
 from core.postgres import EmbeddedPostgres
 from core.settings import Settings

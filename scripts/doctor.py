@@ -19,7 +19,7 @@ from core.errors import AppError, LicenceRequired, ProviderError, ProviderRefuse
 from scripts.opened import opened
 
 if TYPE_CHECKING:
-    from bootstrap import System
+    from bootstrap.system import System
 
 OK, NOTE, FAIL = "ok", "note", "fail"
 LEAST_FREE = 1024**3  # bytes

@@ -28,7 +28,7 @@ from scripts.opened import Opened  # noqa: E402
 if TYPE_CHECKING:
     from click._termui_impl import ProgressBar
 
-    from bootstrap import System
+    from bootstrap.system import System
 
 NOT_DONE, USAGE, UNAVAILABLE, LATER, CONFIGURATION, INTERRUPTED = 1, 2, 69, 75, 78, 130
 LINES_EVERY = 10_000
@@ -195,7 +195,7 @@ def _tell(system: "System", command: str, chosen: dict[str, Any], *, write: bool
 
 def _run(system: "System", command: str, chosen: dict[str, Any], *, write: bool) -> tuple[Any, Bar]:
     """A run that ends after its step at the first Ctrl-C, and at once at the second."""
-    from bootstrap import adoption
+    from bootstrap.system import adoption
 
     bar, stop = Bar(), threading.Event()
 

@@ -6,7 +6,7 @@ from core.errors import AppError
 from core.settings import Settings
 
 if TYPE_CHECKING:
-    from bootstrap import System
+    from bootstrap.system import System
 
 
 def opened() -> "Opened":
@@ -20,7 +20,7 @@ class Opened:
         self._settings = settings
 
     def __enter__(self) -> "System":
-        from bootstrap import build, database
+        from bootstrap.system import build, database
 
         url, self._let_go = database(self._settings)
         self._system = build(self._settings, url)

@@ -25,7 +25,7 @@ from scripts.opened import opened  # noqa: E402
 from scripts.selftest import selftest  # noqa: E402
 
 if TYPE_CHECKING:
-    from bootstrap import System
+    from bootstrap.system import System
 
 UNAVAILABLE, CONFIGURATION = 69, 78
 DEMO = {"demo": "user", "admin": "admin"}

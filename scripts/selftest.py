@@ -19,7 +19,7 @@ from core.errors import AppError
 from scripts.opened import opened
 
 if TYPE_CHECKING:
-    from bootstrap import System
+    from bootstrap.system import System
 
 WAIT_S = 10.0
 LOOK_EVERY_S = 0.2

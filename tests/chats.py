@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from bootstrap import System
+from bootstrap.system import System
 from tests.factories import body_of, make_instance, text_message
 from webhooks.inbox import Delivery
 

@@ -17,7 +17,8 @@ import conversations.tables  # noqa: F401 — all tables, so that the cleaning k
 import core.audit  # noqa: F401
 import manager.tables  # noqa: F401
 import webhooks.tables  # noqa: F401
-from bootstrap import System, build, build_app
+from bootstrap.system import System, build
+from bootstrap.web import build_app
 from core import migrate
 from core.access import Principal, user_uuid
 from core.db import Base, make_engine

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, text
 
-from bootstrap import System
+from bootstrap.system import System
 from core.access import Principal
 from manager.keys import HookKeys, keys_of
 

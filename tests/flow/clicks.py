@@ -8,7 +8,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID
 
-from bootstrap import build
+from bootstrap.system import build
 from core.logs import configure
 from core.settings import Settings
 

@@ -8,7 +8,8 @@ import pytest
 import requests
 from sqlalchemy import text
 
-from bootstrap import build, build_app
+from bootstrap.system import build
+from bootstrap.web import build_app
 from core.access import Principal
 from tests.conftest import KEY
 from tests.factories import make_instance, token_for

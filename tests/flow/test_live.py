@@ -23,7 +23,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from werkzeug.serving import make_server
 
-from bootstrap import FEED_GREW, System, build, build_app
+from bootstrap.system import FEED_GREW, System, build
+from bootstrap.web import build_app
 from core import events
 from core.access import Principal, create_person, make_link
 from core.events import DomainEvent

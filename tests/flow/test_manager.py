@@ -12,7 +12,8 @@ import pytest
 import requests
 from sqlalchemy import text
 
-from bootstrap import build, build_app
+from bootstrap.system import build
+from bootstrap.web import build_app
 from core.access import Principal
 from core.errors import Conflict, InstanceUnknown, NameInUse, NotConfigured, Unavailable
 from manager.leases import Leases

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from api.paging import Cursors
-from bootstrap import build_app
+from bootstrap.web import build_app
 from conversations.changes import Rules
 from conversations.owner import ConversationOwner
 from manager.providers.port import ChatReported, DeleteReported, EditReported, MessageReported, ReactionReported

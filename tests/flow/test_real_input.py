@@ -20,7 +20,7 @@ import pytest
 import requests
 from sqlalchemy import Engine, text
 
-from bootstrap import System, build
+from bootstrap.system import System, build
 from core.settings import Settings
 from sandbox.server import Sandbox
 from tests.conftest import KEY

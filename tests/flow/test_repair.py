@@ -9,7 +9,7 @@ from flask import Flask
 
 from api import repair as repair_api
 from api.paging import Cursors
-from bootstrap import build_app
+from bootstrap.web import build_app
 from core.audit import note
 from core.db import transactions
 from core.diff import Change

@@ -20,7 +20,7 @@ import jwt
 import pytest
 from sqlalchemy import Engine, text
 
-from bootstrap import System, build
+from bootstrap.system import System, build
 from core.crypto import fingerprint
 from core.settings import Settings
 from sandbox.server import Sandbox

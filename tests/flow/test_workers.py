@@ -23,7 +23,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Engine, text
 
-from bootstrap import System
+from bootstrap.system import System
 from tests.factories import body_of, make_instance, text_message
 from tests.waiting import until
 from tests.web_process import WebProcess

@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
-from bootstrap import System, owners
+from bootstrap.readings import owners
+from bootstrap.system import System
 from core.db import Base, array
 from tests.chats import (
     ANA,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from bootstrap import System
+from bootstrap.system import System
 from core.selection import Selection
 from manager import store
 from manager.lifecycle import Status, seen

@@ -15,7 +15,8 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import Connection, text
 
-from bootstrap import System, build, owners
+from bootstrap.readings import owners
+from bootstrap.system import System, build
 from conversations import merging
 from conversations.changes import Rules
 from conversations.identity import MOST_NAMES

@@ -1,0 +1,256 @@
+"""All parts of the product, made in reading order.
+
+`build` opens nothing; `System.start` opens threads, `System.stop` ends them. Defaulted arguments are the seams of the
+tests.
+"""
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from pydantic import SecretStr
+from sqlalchemy import Engine
+
+import webhooks.stats
+from bootstrap.readings import KNOWLEDGE, lifetimes, owners
+from bootstrap.upkeep import Upkeep, schedule
+from core import audit
+from core.access import Access, Tokens
+from core.clock import Clock, SystemClock
+from core.crypto import Vault
+from core.db import Transaction, make_engine, transactions
+from core.dburl import libpq_url
+from core.postgres import EmbeddedPostgres
+from core.settings import Settings
+from core.wake import Bell, Listener
+from manager.keys import Holder, KeyCabinet
+from manager.leases import Leases
+from manager.pictures import with_picture
+from manager.providers.guarded import Breaker
+from manager.providers.making import make_provider, policy_of
+from manager.providers.port import Provider
+from manager.service import WhatsAppManager
+from manager.upstream import Upstream
+from monitor.schedule import Schedule
+from notify.hub import Hub
+from webhooks.gate import Gate, KeyOwner
+from webhooks.inbox import Inbox
+from webhooks.repair import Repair
+from webhooks.worker import Worker
+
+if TYPE_CHECKING:
+    from manager.adoption import Adoption
+
+EVENTS_CAME, FEED_GREW = "zelador_events", "zelador_feed"
+INBOX_POOL = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class System:
+    """All parts of the product. Which of them run is decided by `start`."""
+
+    settings: Settings
+    clock: Clock
+    engine: Engine
+    inbox_engine: Engine
+    transaction: Transaction
+    vault: Vault
+    access: Access
+    upstream: Upstream | None
+    leases: Leases
+    manager: WhatsAppManager
+    breaker: Breaker
+    gate: Gate
+    inbox: Inbox
+    worker: Worker
+    repair: Repair
+    hub: Hub
+    bell: Bell
+    upkeep: Upkeep | None
+    schedule: Schedule
+    listeners: Mapping[str, Listener]
+    came: threading.Event
+    stopping: threading.Event
+
+    def start(self, *roles: str) -> None:
+        """Open the threads of these roles: web, worker, monitor. A worker's own loop is `work_until_stopped`."""
+        self.bell.start()
+        for role in roles:
+            if role in self.listeners:
+                self.listeners[role].start()
+        if "web" in roles:
+            self.hub.start()
+        if "monitor" in roles:
+            self.schedule.start()
+            if self.upkeep:
+                self.schedule.soon("census")
+
+    @property
+    def gateway(self) -> Provider | None:
+        return self.upstream.provider if self.upstream else None
+
+    def queue_stats(self) -> dict[str, Any]:
+        """How the inbox stands (webhooks.stats.QueueStats)."""
+        with self.transaction() as connection:
+            return webhooks.stats.queue_stats(connection).as_dict()
+
+    def work_until_stopped(self) -> None:
+        self.worker.run(self.stopping, self.came)
+
+    def end(self) -> None:
+        """Ask the loops to end. May be called by a signal handler."""
+        self.stopping.set()
+        self.came.set()
+
+    def stop(self) -> None:
+        """End what `start` opened, unfinished batches too."""
+        self.end()
+        self.hub.stop()
+        self.inbox.stop()
+        self.schedule.stop()
+        for listener in self.listeners.values():
+            listener.stop()
+        self.bell.stop()
+        self.engine.dispose()
+        self.inbox_engine.dispose()
+
+
+def build(
+    settings: Settings, database_url: str, *, clock: Clock | None = None, provider: Provider | None = None
+) -> System:
+    """Everything, wired. `database_url` is a libpq URL. Raises nothing: what is wrong shows in the first use."""
+    clock = clock or SystemClock()
+    timeout = settings.db_statement_timeout_ms
+    engine = make_engine(database_url, statement_timeout_ms=timeout)
+    inbox_engine = make_engine(database_url, statement_timeout_ms=timeout, pool_size=INBOX_POOL)
+    transaction = transactions(engine)
+    vault = Vault(secret(settings.app_encryption_key))
+    bell = Bell(libpq_url(database_url))
+
+    def feed_grew(users: list[str]) -> None:
+        bell.ring(FEED_GREW, users)
+
+    access = Access(transaction, _tokens(settings, clock), clock)
+    breaker = Breaker(policy_of(settings))
+    gateway = provider or make_provider(settings, breaker)
+    upstream = (
+        Upstream(transaction=transaction, provider=gateway, vault=vault, webhook_base=settings.webhook_base)
+        if gateway
+        else None
+    )
+    leases = Leases(transaction)
+    manager = WhatsAppManager(
+        transaction,
+        upstream,
+        leases,
+        clock,
+        lifetimes=lifetimes(settings),
+        rung=feed_grew,
+        default_country=settings.default_country_code,
+    )
+    upkeep = (
+        Upkeep.of(transaction=transaction, upstream=upstream, leases=leases, clock=clock, rung=feed_grew)
+        if upstream
+        else None
+    )
+    shared = [one.get_secret_value() for one in settings.webhook_secret]
+    gate = Gate(Keys(KeyCabinet(transaction, vault)), shared, clock)
+    inbox = Inbox(inbox_engine, lambda: bell.ring(EVENTS_CAME))
+    name = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+    known = owners(settings)
+    worker = Worker(transaction, known, feed_grew, name=name)
+    repair = Repair(transaction, known, owners(settings, anew=True), tables=KNOWLEDGE, note=audit.note)
+    hub = Hub(transaction, with_picture)
+    came = threading.Event()
+    return System(
+        settings=settings,
+        clock=clock,
+        engine=engine,
+        inbox_engine=inbox_engine,
+        transaction=transaction,
+        vault=vault,
+        access=access,
+        upstream=upstream,
+        leases=leases,
+        manager=manager,
+        breaker=breaker,
+        gate=gate,
+        inbox=inbox,
+        worker=worker,
+        repair=repair,
+        hub=hub,
+        bell=bell,
+        upkeep=upkeep,
+        schedule=schedule(settings, transaction, manager, upkeep),
+        listeners={
+            "web": Listener(libpq_url(database_url), FEED_GREW, hub.rang),
+            "worker": Listener(libpq_url(database_url), EVENTS_CAME, lambda _: came.set()),
+        },
+        came=came,
+        stopping=threading.Event(),
+    )
+
+
+def database(settings: Settings) -> tuple[str, Callable[[bool], None]]:
+    """The database's URL and how to let go of it (True: stop an embedded server for everybody).
+
+    Raises core.postgres.PostgresUnusable.
+    """
+    if settings.database_url:
+        return settings.database_url.get_secret_value(), lambda _: None
+    server = EmbeddedPostgres(Path(settings.zelador_data_dir).resolve())
+    return server.attach(), lambda stop: server.detach(stop=stop)
+
+
+def adoption(system: System) -> "Adoption":
+    """What scripts/migrate_whatsapp.py does, on these parts."""
+    from manager.adoption import Adoption
+
+    gateway = system.settings.gateway
+    return Adoption(
+        transaction=system.transaction,
+        upstream=system.upstream,
+        leases=system.leases,
+        clock=system.clock,
+        is_stand_in=gateway is not None and gateway.is_sandbox,
+        rung=lambda users: system.bell.ring(FEED_GREW, users),
+    )
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The gate's KeyRing over the manager's cabinet."""
+
+    cabinet: KeyCabinet
+
+    def by_token(self, token_hash: bytes) -> KeyOwner | None:
+        return _owner(self.cabinet.token_owner(token_hash))
+
+    def by_instance(self, instance: str) -> list[str]:
+        return self.cabinet.jwt_keys(instance)
+
+    def by_user(self, user_id: str) -> KeyOwner | None:
+        return _owner(self.cabinet.user_instance(user_id))
+
+
+def _owner(found: Holder | None) -> KeyOwner | None:
+    if found is None:
+        return None
+    user_id = str(found.user_id) if found.user_id else None
+    return KeyOwner(instance=found.instance, user_id=user_id, gateway_name=found.gateway_name)
+
+
+def secret(value: SecretStr | None) -> str:
+    """A secret that `Settings.from_env` has made sure of."""
+    if value is None:
+        raise ValueError("settings were not made by from_env")
+    return value.get_secret_value()
+
+
+def _tokens(settings: Settings, clock: Clock) -> Tokens:
+    return Tokens(secret(settings.auth_jwt_secret), settings.auth_jwt_audience, clock)
