@@ -1,6 +1,6 @@
 """What is set aside, and its way back, for administrators. Never a delivery's body or what people wrote."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -9,9 +9,8 @@ from flask.typing import ResponseReturnValue
 
 from api.paging import Cursors, limit_of
 from core import veil
-from core.diff import Change
 from core.errors import Malformed
-from core.selection import Selection
+from core.selection import Repaired, Selection
 from core.web import Guard, json_body
 
 FILTERS = ("state", "instance", "event", "reason")
@@ -51,19 +50,6 @@ class Page(Protocol):
     def items(self) -> Sequence[Item]: ...
     @property
     def last(self) -> tuple[datetime, int] | None: ...
-
-
-class Repaired(Protocol):
-    @property
-    def replayed(self) -> int: ...
-    @property
-    def refused(self) -> Mapping[str, int]: ...
-    @property
-    def failed(self) -> Mapping[str, int]: ...
-    @property
-    def changes(self) -> Sequence[Change] | None: ...
-    @property
-    def frames(self) -> int: ...
 
 
 class Repair(Protocol):

@@ -1,16 +1,32 @@
 """Which deliveries: what the API, the shell and webhooks.repair say to each other. Pure."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
+from core.diff import Change
 from core.errors import Malformed
 
 STATES = ("parked", "waiting", "quarantined")
 LONGEST = 200  # characters
 MOST_IDS = 10_000
 BIGGEST = 2**63
+
+
+class Repaired(Protocol):
+    """What came of doing them again: webhooks.repair.Repaired."""
+
+    @property
+    def replayed(self) -> int: ...
+    @property
+    def refused(self) -> Mapping[str, int]: ...
+    @property
+    def failed(self) -> Mapping[str, int]: ...
+    @property
+    def changes(self) -> Sequence[Change] | None: ...
+    @property
+    def frames(self) -> int: ...
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,34 +2,17 @@
 
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 import click
 
 from core import veil
-from core.diff import Change
-from core.selection import STATES, Selection
+from core.selection import STATES, Repaired, Selection
 from scripts.opened import opened
 
 NOT_DONE = 1
 ACTOR = "operator"
-
-
-class Repaired(Protocol):
-    """webhooks.repair.Repaired."""
-
-    @property
-    def replayed(self) -> int: ...
-    @property
-    def refused(self) -> Mapping[str, int]: ...
-    @property
-    def failed(self) -> Mapping[str, int]: ...
-    @property
-    def changes(self) -> Sequence[Change] | None: ...
-    @property
-    def frames(self) -> int: ...
 
 
 class Moment(click.ParamType[datetime]):
