@@ -45,7 +45,8 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
 
 def _parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     """Values stay text here: what is wrong in them is said in one line, wherever it came from."""
-    given = {name.removeprefix("SANDBOX_").lower(): value for name, value in environ.items() if value}
+    ours = ((name.removeprefix("SANDBOX_"), value) for name, value in environ.items() if name.startswith("SANDBOX_"))
+    given = {name.lower(): value for name, value in ours if value}
     parser = argparse.ArgumentParser(prog="python -m sandbox", description="An Evolution API server without WhatsApp.")
     parser.add_argument("--port", default=given.get("port", "8081"), help="8081; 0 takes a free one")
     parser.add_argument("--key", default=given.get("key"), help="the global apikey; made once without it")

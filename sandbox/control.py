@@ -53,6 +53,15 @@ def _add_phones(blueprint: Blueprint, world: World, phones: Phones, inbound: Inb
         phone = phones.scan(instance, _number(body, "phone") if body.get("phone") else None, name)
         return answer({"instance": instance.name, "phone": phone, "profile_name": name})
 
+    @blueprint.post("/phones/fill")
+    def fill() -> Response:
+        """Many at once, for tests of fleets: instances with a phone each, connected, without a webhook."""
+        names = read_body().get("names")
+        if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+            raise ControlError(400, '"names" must be a list of texts')
+        phones.fill(names)
+        return answer({"instances": len(names)})
+
     @blueprint.post("/phones/message")
     def message() -> Response:
         body = read_body()

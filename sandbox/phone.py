@@ -5,14 +5,15 @@ Waits are planned with `timers`; a planned step checks that the connection it wa
 current one.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from sandbox import ids, numbers, qr, reports
+from sandbox import ids, numbers, qr, reports, wire
 from sandbox.errors import ControlError
 from sandbox.line import Line
 from sandbox.profiles import Profile
-from sandbox.state import Instance, Mode, State, World
+from sandbox.state import BAILEYS, Instance, Live, Mode, State, World
 from sandbox.timers import Timers
 
 QR_EVERY_S = 45.0
@@ -83,6 +84,17 @@ class Phones:
                 self._line.tell(instance, "connection.update", reports.update(instance, "connecting", 200))
                 self._timers.after(PAIRED_AFTER_S, partial(self._open, instance, socket))
             return numbers.digits_of(instance.owner_jid)
+
+    def fill(self, names: Sequence[str]) -> None:
+        """New instances that are paired and open, as if each had been scanned long ago; those that exist stay."""
+        with self._world.lock:
+            for name in names:
+                if self._world.find(name) is None:
+                    made = wire.new_instance({"instanceName": name, "integration": BAILEYS}, self._profile)
+                    made.owner_jid, made.paired, made.status = reports.own_jid(made), True, "open"
+                    made.live = Live(state="open", wuid=made.owner_jid)
+                    self._world.put(made)
+            self._world.saved()
 
     def drop(self, instance: Instance, reason: int, *, silent: bool) -> None:
         """The connection breaks for this reason. Silent: the state is `close` and nobody is told.

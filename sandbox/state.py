@@ -153,6 +153,11 @@ class World:
             self._instances[instance.name] = instance
             self.saved()
 
+    def put(self, instance: Instance) -> None:
+        """Without saving: the caller does that for many."""
+        with self.lock:
+            self._instances[instance.name] = instance
+
     def remove(self, instance: Instance) -> None:
         """Twice is safe; a newer instance of the same name stays."""
         with self.lock:

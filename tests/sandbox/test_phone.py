@@ -148,3 +148,20 @@ def test_control_routes_want_json(client: Client) -> None:
     malformed = requests.post(url, data='{"instance"', headers={"Content-Type": "application/json"}, timeout=GUARD_S)
     plain = requests.post(url, data='{"instance": "shop1"}', timeout=GUARD_S)
     assert [(one.status_code, list(one.json())) for one in (malformed, plain)] == [(400, ["error"])] * 2
+
+
+def test_many_phones_at_once_are_connected_and_those_that_exist_stay(client: Client) -> None:
+    client.pair("shop")
+    names = ["shop", *(f"user_{number}" for number in range(200))]
+    assert client.call("POST", "/sandbox/phones/fill", {"names": names}).json() == {"instances": 201}
+    lines = requests.get(client.box.url + "/metrics", timeout=GUARD_S).text.splitlines()
+    assert sum('state="open"' in line for line in lines) == 201
+    assert client.call("GET", "/instance/connectionState/user_7").json()["instance"]["state"] == "open"
+    client.drop("user_7", 408, silent=True)
+    client.call("GET", "/instance/connect/user_7")
+    client.reaches("user_7", "open")  # its phone is still paired
+
+
+@pytest.mark.parametrize("names", [None, "shop", [1], [""]])
+def test_only_a_list_of_names_fills(client: Client, names: object) -> None:
+    assert client.call("POST", "/sandbox/phones/fill", {"names": names}).status_code == 400

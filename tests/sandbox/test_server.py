@@ -107,6 +107,13 @@ def test_the_environment_sets_profile_and_metrics() -> None:
         assert requests.get(url + "/metrics", auth=("u", "p"), timeout=GUARD_S).status_code == 200
 
 
+def test_other_programs_settings_are_not_taken_for_its_own() -> None:
+    with process(PORT="1", KEY="theirs", SANDBOX_KEY="ours") as (_, line):
+        url = line.split()[1]
+        assert not url.endswith(":1")
+        assert requests.post(f"{url}/verify-creds", headers={"apikey": "ours"}, timeout=GUARD_S).status_code == 200
+
+
 def test_the_example_for_your_ci_works(free_port: int) -> None:
     """The commands of docs/sandbox.md as they stand there, on a port that is free."""
     page = (ROOT / "docs" / "sandbox.md").read_text(encoding="utf-8")
