@@ -13,6 +13,7 @@ MOST = 200
 MOST_DIGITS = 9
 USUAL = 50
 LONGEST_QUERY = 200
+LANGUAGES = ("pt", "en")
 Reader = Callable[[Any], Any]
 
 
@@ -70,3 +71,11 @@ def limit_of(arguments: Mapping[str, str]) -> int:
 def text_of(arguments: Mapping[str, str], name: str) -> str:
     """Words to search for, fit for PostgreSQL; what is longer than 200 characters is cut."""
     return arguments.get(name, "").replace("\0", "")[:LONGEST_QUERY]
+
+
+def language_of(arguments: Mapping[str, str]) -> str:
+    """`lang`, pt or en; pt where it is missing. Raises Malformed."""
+    asked = arguments.get("lang", LANGUAGES[0])
+    if asked not in LANGUAGES:
+        raise Malformed(f"lang must be one of {', '.join(LANGUAGES)}")
+    return asked

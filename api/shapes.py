@@ -9,6 +9,7 @@ from manager.fold import formatted
 from manager.lifecycle import InstanceRecord, Status
 from manager.pictures import data_url
 from manager.service import Connecting, instance_name_for
+from monitor.views import HealthView
 
 CONNECTED_ALREADY = "Sessão já está ativa e conectada"
 PARTED = {
@@ -53,8 +54,11 @@ def _message(result: Connecting, code: str | None) -> str:
     return CODE_SHOWN if code else MESSAGES[result.record.status]
 
 
-def status(user_id: UUID, record: InstanceRecord | None, now: datetime) -> dict[str, Any]:
-    """The answer of `GET /api/whatsapp/status`; somebody without an instance is disconnected."""
+def status(
+    user_id: UUID, record: InstanceRecord | None, now: datetime, seen: HealthView | None = None
+) -> dict[str, Any]:
+    """The answer of `GET /api/whatsapp/status`; somebody without an instance is disconnected. `seen`: what the monitor
+    says, None where it has not looked: an event alone is no verdict."""
     stand = record.standing if record else None
     word = record.status if record else Status.DISCONNECTED
     connected = word is Status.CONNECTED
@@ -68,20 +72,22 @@ def status(user_id: UUID, record: InstanceRecord | None, now: datetime) -> dict[
         "phoneNumber": stand.phone if stand else None,
         "profileName": stand.profile_name if stand else None,
         "health": {
-            "status": "unknown",  # no check has looked yet: an event alone is no verdict
-            "consecutiveFailures": 0,
-            "lastCheckAt": None,
+            "status": seen.state if seen else "unknown",
+            "consecutiveFailures": seen.failures if seen else 0,
+            "lastCheckAt": iso(seen.checked_at) if seen else None,
             "uptime": int((now - since).total_seconds()) if since else 0,
-            "issues": [],
+            "issues": list(seen.issues) if seen else [],
         },
         "lastUpdate": iso(record.updated_at) if record else None,
     }
 
 
-def snapshot(user_id: UUID, record: InstanceRecord | None, now: datetime) -> dict[str, Any]:
+def snapshot(
+    user_id: UUID, record: InstanceRecord | None, now: datetime, seen: HealthView | None = None
+) -> dict[str, Any]:
     """A socket's first frame: the status, and the code that is on the screen now, where there is one."""
     code = connecting(Connecting(record=record), now) if record else {}
-    return status(user_id, record, now) | {name: code.get(name) for name in ("qrCode", "qr", "expiresAt")}
+    return status(user_id, record, now, seen) | {name: code.get(name) for name in ("qrCode", "qr", "expiresAt")}
 
 
 def message(row: Any) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The user's own instance: connect, status, disconnect, send (the seed's third route family)."""
 
 from typing import Any
+from uuid import UUID
 
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
@@ -11,13 +12,18 @@ from core.clock import Clock
 from core.errors import Malformed
 from core.web import Guard, json_body
 from manager.service import LOGOUT, PARTINGS, WhatsAppManager
+from monitor.service import Monitoring
 
 METHODS = ("qr", "code")
 LONGEST_MESSAGE = 4096  # characters; phones show no more of one message
 
 
-def make_blueprint(manager: WhatsAppManager, guard: Guard, clock: Clock) -> Blueprint:
+def make_blueprint(manager: WhatsAppManager, monitoring: Monitoring, guard: Guard, clock: Clock) -> Blueprint:
     blueprint = Blueprint("whatsapp", __name__)
+
+    def status_of(user_id: UUID) -> dict[str, Any]:
+        record, seen = manager.find_user_instance(user_id), monitoring.health_of(user_id)
+        return shapes.status(user_id, record, clock.now(), seen)
 
     @blueprint.post("/api/whatsapp/connect")
     def connect() -> ResponseReturnValue:
@@ -29,9 +35,7 @@ def make_blueprint(manager: WhatsAppManager, guard: Guard, clock: Clock) -> Blue
 
     @blueprint.get("/api/whatsapp/status")
     def status() -> ResponseReturnValue:
-        caller = guard.user()
-        record = manager.find_user_instance(caller.user_id)
-        return jsonify(shapes.status(caller.user_id, record, clock.now()))
+        return jsonify(status_of(guard.user().user_id))
 
     @blueprint.post("/api/whatsapp/disconnect")
     def disconnect() -> ResponseReturnValue:
@@ -39,8 +43,7 @@ def make_blueprint(manager: WhatsAppManager, guard: Guard, clock: Clock) -> Blue
         caller = guard.user()
         how = _one_of(json_body().get("mode", LOGOUT), PARTINGS, "mode")
         manager.part_user_whatsapp(caller.user_id, how)
-        record = manager.find_user_instance(caller.user_id)
-        return jsonify(shapes.status(caller.user_id, record, clock.now()) | {"message": shapes.PARTED[how]})
+        return jsonify(status_of(caller.user_id) | {"message": shapes.PARTED[how]})
 
     @blueprint.post("/api/whatsapp/send")
     def send() -> ResponseReturnValue:

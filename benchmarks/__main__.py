@@ -5,11 +5,12 @@ import signal
 import sys
 from dataclasses import dataclass
 
-from benchmarks import entrance, machine, processing, report
+from benchmarks import entrance, live, machine, processing, report, watching
 from benchmarks.entrance import Rounds
 from benchmarks.load import CONNECTIONS
 from benchmarks.processing import Drains
 from benchmarks.stage import Stage
+from benchmarks.watching import Memory, Steps
 
 INSTANCES = (50, 1000)
 
@@ -24,9 +25,30 @@ class Effort:
     drains: int = 5
     events: int = 20_000
     single_events: int = 1_000
+    sockets: int = 10_000
+    told: int = 300
+    beside: int = 2_000
+    watched: int = 10_000
+    watch_rounds: int = 5
+    remembered: int = 1_000
+    remembered_steps: tuple[int, int] = (100, 1_000)
 
 
-QUICK = Effort(rounds=5, seconds=1.5, warm_s=1.0, drains=2, events=5_000, single_events=300)
+QUICK = Effort(
+    rounds=5,
+    seconds=1.5,
+    warm_s=1.0,
+    drains=2,
+    events=5_000,
+    single_events=300,
+    sockets=1_000,
+    told=100,
+    beside=500,
+    watched=1_000,
+    watch_rounds=3,
+    remembered=100,
+    remembered_steps=(20, 100),
+)
 
 
 def main() -> None:
@@ -49,6 +71,13 @@ def main() -> None:
                 single_events=effort.single_events,
             )
             tell_processing(instances, drains)
+        say(*live.tell(live.measure(stage, sockets=effort.sockets, told=effort.told, broadcasts=effort.rounds)))
+        say(*live.tell_webhook(live.measure_webhook(stage, webhooks=effort.told)))
+        beside = live.measure_beside(stage, sockets=effort.beside, rounds=effort.drains, seconds=effort.seconds)
+        say(*live.tell_beside(effort.beside, beside))
+        tell_watching(effort.watched, watching.measure(stage, instances=effort.watched, rounds=effort.watch_rounds))
+        memory = watching.measure_memory(stage, instances=effort.remembered, steps=effort.remembered_steps)
+        tell_memory(effort.remembered, memory)
 
 
 def tell_entrance(rounds: Rounds) -> None:
@@ -90,6 +119,37 @@ def tell_processing(instances: int, drains: Drains) -> None:
         ),
         f"ratio of events/s: {report.ratio(drains, lambda side: side.per_second)}",
     )
+
+
+def tell_watching(instances: int, steps: Steps) -> None:
+    say(
+        "",
+        f"Watching {instances:,} instances, all due: {len(steps)} rounds in turn; median (min–max)",
+        *report.table(
+            ("one answer for all", "one question an instance"),
+            steps,
+            (
+                ("seconds a step", lambda side: side.seconds, ".2f"),
+                ("calls a step", lambda side: side.calls, ",.0f"),
+                ("CPU µs an instance", lambda side: side.cpu_us, ".0f"),
+                ("monitor", lambda side: side.monitor_us, ".0f"),
+                ("its look alone", lambda side: side.look_us, ".1f"),
+                ("PostgreSQL", lambda side: side.postgres_us, ".0f"),
+            ),
+        ),
+        f"CPU of one question an instance, against one answer for all: the look alone"
+        f" {report.ratio(_turned(steps), lambda side: side.look_us)} times,"
+        f" the monitor's whole step {report.ratio(_turned(steps), lambda side: side.monitor_us)} times",
+    )
+
+
+def tell_memory(instances: int, memory: Memory) -> None:
+    said = ", ".join(f"after {steps:,} steps {megabytes:.0f} MB" for steps, megabytes in memory)
+    say("", f"Memory of the monitor's process over {instances:,} instances: {said}")
+
+
+def _turned(steps: Steps) -> Steps:
+    return [(single, bulk) for bulk, single in steps]
 
 
 def say(*lines: str) -> None:

@@ -1,4 +1,4 @@
-"""CPU time of processes, from Linux's /proc. It counts children that have ended and were waited for."""
+"""CPU time and memory of processes, from Linux's /proc. CPU counts children that have ended and were waited for."""
 
 import os
 from collections.abc import Iterable
@@ -11,6 +11,16 @@ def cpu_seconds(pids: Iterable[int]) -> float:
     """What these processes and all below them have used so far, user and system."""
     tree = _children()
     return sum(_used(pid) for top in pids for pid in _family(top, tree)) * TICK_S
+
+
+def children(pid: int) -> list[int]:
+    return _children().get(pid, [])
+
+
+def resident_mb(pid: int) -> float:
+    """Of one process, what is in memory now."""
+    lines = (line.partition(":") for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return next(int(value.split()[0]) for key, _, value in lines if key == "VmRSS") / 1024
 
 
 def postmaster(data_dir: Path) -> int:

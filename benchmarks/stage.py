@@ -11,12 +11,14 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self
 
 from sqlalchemy import text
 
 from benchmarks import processes
+from benchmarks.gateway import name
 from benchmarks.machine import ROOT
 from benchmarks.traffic import Sender
 from bootstrap.system import System, build
@@ -25,6 +27,17 @@ from core.postgres import EmbeddedPostgres
 from core.settings import Settings
 from manager.keys import keys_of
 
+# as they are while a phone is connected to each; their gateway's names are those of benchmarks.gateway
+CONNECTED = text("""
+WITH people AS (
+    INSERT INTO profiles (email) SELECT n || '@bench' FROM generate_series(0, :count - 1) AS n RETURNING id, email
+)
+INSERT INTO whatsapp_instances (
+    instance_name, user_id, gateway_name, state, status, is_connected, hooked_at, last_connected_at, updated_at
+)
+SELECT 'user_' || id, id, n.name, 'connected', 'connected', true, now(), now(), now()
+FROM people JOIN unnest(CAST(:names AS text[])) WITH ORDINALITY AS n (name, n) ON email = (n.n - 1) || '@bench'
+""")
 READY_S, STOP_S = 30.0, 20.0
 ON_DISK = Path("/var/tmp")  # /tmp is memory on many machines, and a sync there costs nothing
 SEED = text("""
@@ -39,13 +52,14 @@ class Stage:
 
     def __init__(self) -> None:
         self._ends = ExitStack()
+        self._later = datetime.now(UTC)
 
     def __enter__(self) -> Self:
         with self._ends:
             self.place = self._make_place()
             server = EmbeddedPostgres(self.place / "data")
             self._ends.callback(server.detach, stop=True)
-            url = server.attach()
+            url = self.url = server.attach()
             self.postgres = processes.postmaster(self.place / "data")
             self.port = _free_port()
             made = {"DATABASE_URL": url, "ZELADOR_DATA_DIR": str(self.place / "data"), "PORT": str(self.port)}
@@ -73,6 +87,36 @@ class Stage:
         with self._running([sys.executable, "-m", "benchmarks.drain"]) as process:
             yield process
 
+    @contextmanager
+    def product_worker(self) -> Iterator[None]:
+        """The worker role as operators run it."""
+        with self._running([sys.executable, str(ROOT / "scripts" / "ops.py"), "worker"]):
+            yield
+
+    @contextmanager
+    def watched(
+        self, instances: int, *, one_by_one: bool = False
+    ) -> Iterator[tuple["subprocess.Popen[str]", "subprocess.Popen[str]"]]:
+        """A gateway that holds them, and a monitor that watches it: see benchmarks.gateway and benchmarks.watcher."""
+        how = ["one-by-one"] if one_by_one else []
+        with self._running([sys.executable, "-m", "benchmarks.gateway", str(instances), *how]) as gateway:
+            assert gateway.stdout is not None
+            url = f"http://127.0.0.1:{gateway.stdout.readline().strip()}"
+            place = {"EVOLUTION_API_URL": url, "EVOLUTION_API_KEY": "a key that nobody here looks at"}
+            with self._running([sys.executable, "-m", "benchmarks.watcher", *how], **place) as monitor:
+                yield gateway, monitor
+
+    def connected(self, count: int) -> None:
+        """Nobody but so many instances, each with a phone connected."""
+        self.forget()
+        with self.system.transaction() as connection:
+            connection.execute(CONNECTED, {"count": count, "names": [name(number) for number in range(count)]})
+
+    def later(self, span: timedelta) -> datetime:
+        """A time after all that was given out before, with so much room behind it."""
+        began, self._later = self._later, self._later + span
+        return began
+
     def senders(self, count: int, *, with_keys: bool = False) -> list[Sender]:
         """New users with an instance each."""
         with self.system.transaction() as connection:
@@ -96,14 +140,14 @@ class Stage:
         return place
 
     @contextmanager
-    def _running(self, command: list[str]) -> Iterator["subprocess.Popen[str]"]:
+    def _running(self, command: list[str], **environ: str) -> Iterator["subprocess.Popen[str]"]:
         """A child that ends when we do, however we end: it holds the other end of a pipe."""
         reading, writing = os.pipe()
         shared = {"ZELADOR_PARENT_FD": str(reading), "PROMETHEUS_MULTIPROC_DIR": str(self.place / "metrics")}
         process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env={**self._environ, **shared},
+            env={**self._environ, **shared, **environ},
             pass_fds=(reading,),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -7,20 +7,23 @@ tests.
 import os
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from pydantic import SecretStr
 from sqlalchemy import Engine
 
 import webhooks.stats
+from bootstrap.alerting import Alerting, make_alerting
+from bootstrap.monitoring import Monitor, make_monitor
 from bootstrap.readings import KNOWLEDGE, lifetimes, owners
 from bootstrap.upkeep import Upkeep, schedule
 from core import audit
-from core.access import Access, Tokens
+from core.access import Access, Principal, Tokens, changed
 from core.clock import Clock, SystemClock
 from core.crypto import Vault
 from core.db import Transaction, make_engine, transactions
@@ -30,14 +33,16 @@ from core.settings import Settings
 from core.wake import Bell, Listener
 from manager.keys import Holder, KeyCabinet
 from manager.leases import Leases
-from manager.pictures import with_picture
 from manager.providers.guarded import Breaker
-from manager.providers.making import make_provider, policy_of
+from manager.providers.making import make_provider, make_watcher, policy_of
 from manager.providers.port import Provider
 from manager.service import WhatsAppManager
 from manager.upstream import Upstream
+from monitor.pulse import PulseReader
 from monitor.schedule import Schedule
+from monitor.service import Monitoring
 from notify.hub import Hub
+from notify.seats import Seats
 from webhooks.gate import Gate, KeyOwner
 from webhooks.inbox import Inbox
 from webhooks.repair import Repair
@@ -70,8 +75,13 @@ class System:
     worker: Worker
     repair: Repair
     hub: Hub
+    seats: Seats
     bell: Bell
     upkeep: Upkeep | None
+    monitor: Monitor
+    alerting: Alerting
+    monitoring: Monitoring
+    pulse: PulseReader
     schedule: Schedule
     listeners: Mapping[str, Listener]
     came: threading.Event
@@ -85,10 +95,14 @@ class System:
                 self.listeners[role].start()
         if "web" in roles:
             self.hub.start()
+            self.seats.start()
         if "monitor" in roles:
             self.schedule.start()
-            if self.upkeep:
-                self.schedule.soon("census")
+            self.monitor.leader.start(self._elected, self.schedule.mind_the_clock)
+
+    def _elected(self) -> None:
+        if self.upkeep:
+            self.schedule.soon("census")
 
     @property
     def gateway(self) -> Provider | None:
@@ -111,8 +125,11 @@ class System:
         """End what `start` opened, unfinished batches too."""
         self.end()
         self.hub.stop()
+        self.seats.stop()
         self.inbox.stop()
         self.schedule.stop()
+        self.alerting.outbox.stop()
+        self.monitor.stop()
         for listener in self.listeners.values():
             listener.stop()
         self.bell.stop()
@@ -121,7 +138,12 @@ class System:
 
 
 def build(
-    settings: Settings, database_url: str, *, clock: Clock | None = None, provider: Provider | None = None
+    settings: Settings,
+    database_url: str,
+    *,
+    clock: Clock | None = None,
+    provider: Provider | None = None,
+    monitor_clock: Clock | None = None,
 ) -> System:
     """Everything, wired. `database_url` is a libpq URL. Raises nothing: what is wrong shows in the first use."""
     clock = clock or SystemClock()
@@ -158,6 +180,11 @@ def build(
         if upstream
         else None
     )
+    watcher = provider or make_watcher(settings, breaker)
+    monitor = make_monitor(
+        settings, transaction, manager, watcher, lambda: breaker.refused, rung=feed_grew, clock=monitor_clock
+    )
+    alerting = make_alerting(settings, transaction, vault, manager, clock, monitor.clock, rung=feed_grew)
     shared = [one.get_secret_value() for one in settings.webhook_secret]
     gate = Gate(Keys(KeyCabinet(transaction, vault)), shared, clock)
     inbox = Inbox(inbox_engine, lambda: bell.ring(EVENTS_CAME))
@@ -165,7 +192,8 @@ def build(
     known = owners(settings)
     worker = Worker(transaction, known, feed_grew, name=name)
     repair = Repair(transaction, known, owners(settings, anew=True), tables=KNOWLEDGE, note=audit.note)
-    hub = Hub(transaction, with_picture)
+    hub = Hub(transaction)
+    seats = Seats(_changed(transaction), clock, most=settings.max_sockets)
     came = threading.Event()
     return System(
         settings=settings,
@@ -184,9 +212,14 @@ def build(
         worker=worker,
         repair=repair,
         hub=hub,
+        seats=seats,
         bell=bell,
         upkeep=upkeep,
-        schedule=schedule(settings, transaction, manager, upkeep),
+        monitor=monitor,
+        alerting=alerting,
+        pulse=PulseReader(transaction, timedelta(milliseconds=settings.health_check_interval_ms)),
+        monitoring=Monitoring(transaction, clock, interval=timedelta(milliseconds=settings.health_check_interval_ms)),
+        schedule=schedule(settings, transaction, manager, upkeep, monitor, alerting),
         listeners={
             "web": Listener(libpq_url(database_url), FEED_GREW, hub.rang),
             "worker": Listener(libpq_url(database_url), EVENTS_CAME, lambda _: came.set()),
@@ -250,6 +283,14 @@ def secret(value: SecretStr | None) -> str:
     if value is None:
         raise ValueError("settings were not made by from_env")
     return value.get_secret_value()
+
+
+def _changed(transaction: Transaction) -> Callable[[Collection[Principal]], Mapping[UUID, Principal | None]]:
+    def ask(known: Collection[Principal]) -> Mapping[UUID, Principal | None]:
+        with transaction() as connection:
+            return changed(connection, known)
+
+    return ask
 
 
 def _tokens(settings: Settings, clock: Clock) -> Tokens:

@@ -7,7 +7,10 @@ from datetime import timedelta
 
 import manager.keys
 import notify.feed
+import notify.tickets
 import webhooks.stats
+from bootstrap.alerting import Alerting
+from bootstrap.monitoring import Monitor
 from core.clock import Clock
 from core.db import Transaction
 from core.settings import Settings
@@ -17,6 +20,7 @@ from manager.hooks import Hooks, Removals
 from manager.leases import Leases
 from manager.service import WhatsAppManager
 from manager.upstream import Upstream
+from monitor import heartbeat, history, incidents
 from monitor.housekeeping import tidy
 from monitor.schedule import Schedule
 
@@ -52,17 +56,26 @@ class Upkeep:
 
 
 def schedule(
-    settings: Settings, transaction: Transaction, whatsapp: WhatsAppManager, upkeep: Upkeep | None
+    settings: Settings,
+    transaction: Transaction,
+    whatsapp: WhatsAppManager,
+    upkeep: Upkeep | None,
+    monitor: Monitor,
+    alerting: Alerting,
 ) -> Schedule:
     """The jobs by name."""
     kept = (
         (webhooks.stats.prune_aside, webhooks.stats.ASIDE_KEPT),
         (webhooks.stats.prune, timedelta(days=settings.event_retention_days)),
         (notify.feed.prune, timedelta(days=settings.feed_retention_days)),
+        (notify.tickets.prune, timedelta(hours=1)),
         (manager.keys.prune, timedelta(days=1)),
+        (incidents.prune, incidents.KEPT),
+        (history.prune, history.KEPT),
     )
     jobs: dict[str, tuple[timedelta, Callable[[], object]]] = {
         "tidy": (TIDY_EVERY, lambda: tidy(transaction, kept)),
+        **alerting.jobs,
     }
     if upkeep:
         jobs |= {
@@ -70,5 +83,8 @@ def schedule(
             "hooks": (UPKEEP_EVERY, upkeep.hooks.check),
             "removals": (UPKEEP_EVERY, upkeep.removals.finish),
             "census": (CENSUS_EVERY, upkeep.census.take),
+            "watch": (monitor.every, monitor.step),
         }
-    return Schedule(jobs)
+    if monitor.heartbeat:
+        jobs["heartbeat"] = (heartbeat.EVERY, monitor.heartbeat.beat)
+    return Schedule(jobs, monitor.leads)

@@ -1,27 +1,30 @@
 """The web application on the system's parts, the webhooks' entrance in front of it."""
 
-from typing import Any
-from uuid import UUID
-
 from flask import Flask
 from flask_wtf.csrf import CSRFProtect
 from sqlalchemy import text
 
 import api.admin
+import api.alerts
 import api.audit
 import api.contacts
+import api.health
+import api.incidents
 import api.messages
+import api.pausing
+import api.public
 import api.repair
-import api.shapes
 import api.whatsapp
 import dashboard.pages
 import monitor.routes
-import notify.sockets
 from api.paging import Cursors
+from bootstrap.live import install_live
 from bootstrap.system import System, secret
 from conversations.service import Conversations
 from core import web
 from core.web import Guard
+from monitor.gauges import Gauges, of_fleet, of_inbox
+from monitor.pausing import Pausing
 from webhooks.routes import Entrance
 
 
@@ -40,27 +43,33 @@ def build_app(system: System) -> Flask:
 def _add_routes(app: Flask, system: System, guard: Guard, csrf: CSRFProtect) -> None:
     settings, clock, manager, transaction = system.settings, system.clock, system.manager, system.transaction
 
-    def user_status(user_id: UUID) -> dict[str, Any]:
-        return api.shapes.snapshot(user_id, manager.find_user_instance(user_id), clock.now())
-
     def ask_database() -> None:
         with transaction() as connection:
             connection.execute(text("SELECT FROM whatsapp_instances LIMIT 1"))  # also: is its structure there?
 
-    lines = notify.sockets.Lines(
-        user=guard.user, status=user_status, transaction=transaction, hub=system.hub, origins=settings.origins
-    )
-    notify.sockets.install(app, lines)
-    app.register_blueprint(api.whatsapp.make_blueprint(manager, guard, clock))
+    install_live(app, system, guard)
+    app.register_blueprint(api.whatsapp.make_blueprint(manager, system.monitoring, guard, clock))
     cursors = Cursors(secret(settings.secret_key))
     conversations = Conversations(transaction)
     app.register_blueprint(api.messages.make_blueprint(conversations, guard, cursors))
     app.register_blueprint(api.repair.make_blueprint(system.repair, guard, cursors))
     app.register_blueprint(api.audit.make_blueprint(transaction, conversations, guard, cursors))
     app.register_blueprint(api.contacts.make_blueprint(conversations, guard, cursors, clock))
+    app.register_blueprint(api.health.make_blueprint(system.monitoring, guard, cursors, clock))
+    app.register_blueprint(api.incidents.make_blueprint(system.monitoring, guard, cursors))
+    app.register_blueprint(api.pausing.make_blueprint(Pausing(transaction=transaction, clock=clock), guard))
+    app.register_blueprint(api.public.make_blueprint(system.monitoring, guard))
+    alerts = system.alerting
+    app.register_blueprint(api.alerts.make_blueprint(alerts.targets, alerts.silences, alerts.log, guard, cursors))
     app.register_blueprint(api.admin.make_blueprint(system.queue_stats, guard, production=settings.is_production))
+    gauges = [
+        Gauges(of_inbox(system.queue_stats), clock),
+        Gauges(of_fleet(transaction, system.pulse.interval), clock),
+    ]
     app.register_blueprint(
-        monitor.routes.make_blueprint(clock, guard, ask_database, lambda: system.breaker.state, system.queue_stats)
+        monitor.routes.make_blueprint(
+            clock, guard, ask_database, lambda: system.breaker.state, system.pulse.beat, gauges
+        )
     )
     gateway = settings.gateway
     sandbox_url = f"{gateway.url}/sandbox/" if gateway and gateway.is_sandbox else None

@@ -5,9 +5,9 @@
 
 import secrets
 import threading
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 from uuid import UUID, uuid4
@@ -20,11 +20,20 @@ from werkzeug.security import check_password_hash, generate_password_hash
 
 from core.clock import Clock
 from core.crypto import fingerprint
-from core.db import Base, Transaction
+from core.db import Base, Transaction, array
 from core.errors import Conflict, Malformed, StorageUnavailable, Unauthenticated
 
 KNOWN_FOR = timedelta(seconds=5)
 LINK_BYTES = 24
+END_OF_TIME = 253_402_300_799  # the last second a datetime can say
+CHANGED = text("""
+SELECT known.id, profiles.id IS NULL AS gone, profiles.role, profiles.email, profiles.organization_id
+FROM unnest(CAST(:ids AS uuid[]), CAST(:roles AS text[]), CAST(:organizations AS text[]))
+    AS known (id, role, organization_id)
+LEFT JOIN profiles USING (id)
+WHERE profiles.id IS NULL OR profiles.role <> known.role
+   OR known.role IS NOT NULL AND profiles.organization_id IS DISTINCT FROM known.organization_id
+""")
 
 
 class Profile(Base):
@@ -62,12 +71,17 @@ class LoginLink(Base):
 
 @dataclass(frozen=True, kw_only=True)
 class Principal:
-    """Somebody who proved who they are."""
+    """Somebody who proved who they are.
+
+    `until`: when the proof ends, None where it does not by itself. `sworn`: the token itself says admin.
+    """
 
     user_id: UUID
     role: str = "user"
     email: str | None = None
     organization_id: str | None = None
+    until: datetime | None = field(default=None, compare=False)
+    sworn: bool = field(default=False, compare=False)
 
     @property
     def is_admin(self) -> bool:
@@ -115,6 +129,8 @@ def _principal(claims: Mapping[str, Any]) -> Principal:
         role="admin" if "admin" in roles else "user",
         email=_text(claims.get("email")),
         organization_id=_text(claims.get("organization_id")),
+        until=datetime.fromtimestamp(min(int(claims["exp"]), END_OF_TIME), UTC),
+        sworn="admin" in roles,
     )
 
 
@@ -142,14 +158,14 @@ class Access:
         now = self._clock.now()
         seen_at, principal = self._known.get(claimed, (None, claimed))
         if seen_at and now - seen_at < KNOWN_FOR:
-            return principal
+            return replace(principal, until=claimed.until)
         try:
             with self._transaction() as connection:
                 principal = remember(connection, claimed)
         except StorageUnavailable:
             return claimed
         self._keep(claimed, now, principal)
-        return principal
+        return replace(principal, until=claimed.until)
 
     def by_session(self, user_id: object) -> Principal:
         """Who a session cookie of ours belongs to. Raises Unauthenticated when that profile is gone."""
@@ -224,6 +240,21 @@ def find_principal(connection: Connection, user_id: UUID) -> Principal | None:
         select(Profile.id, Profile.role, Profile.email, Profile.organization_id).where(Profile.id == user_id)
     ).first()
     return row and Principal(user_id=row.id, role=row.role, email=row.email, organization_id=row.organization_id)
+
+
+def changed(connection: Connection, known: Collection[Principal]) -> dict[UUID, Principal | None]:
+    """Those of whom our table says something else by now; None: the profile is gone. Who has a sworn role keeps it."""
+    facts = {
+        "ids": array(one.user_id for one in known),
+        "roles": array(None if one.sworn else one.role for one in known),
+        "organizations": array(one.organization_id for one in known),
+    }
+    return {
+        row.id: None
+        if row.gone
+        else Principal(user_id=row.id, role=row.role, email=row.email, organization_id=row.organization_id)
+        for row in connection.execute(CHANGED, facts)
+    }
 
 
 def create_person(

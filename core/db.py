@@ -11,7 +11,14 @@ from uuid import UUID
 
 import psycopg
 from sqlalchemy import Connection, Engine, MetaData, create_engine, event
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import (
+    DBAPIError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import DeclarativeBase
 
@@ -22,6 +29,7 @@ from core.errors import StorageUnavailable
 PATIENCE = {"keepalives_idle": 5, "keepalives_interval": 3, "keepalives_count": 3, "tcp_user_timeout": 15_000}
 IDLE_MS = 20_000  # who froze in a transaction loses it, and its locks
 BEHIND = ("42P01", "42703")  # a table or column is missing: the structure is not this version's, yet
+FROZE = "25P03"  # we were idle in a transaction for too long, and lost it
 Transaction = Callable[[], AbstractContextManager[Connection]]
 
 
@@ -90,8 +98,8 @@ def transactions(engine: Engine) -> Transaction:
                 yield connection
         except (OperationalError, InterfaceError, PoolTimeout) as error:
             raise storage_error(error) from error
-        except ProgrammingError as error:
-            if sqlstate(error) in BEHIND:
+        except (ProgrammingError, InternalError) as error:
+            if sqlstate(error) in (*BEHIND, FROZE):
                 raise storage_error(error) from error
             raise
 

@@ -60,6 +60,12 @@ class Unsupported(Rejected):
     code, http_status = "UNSUPPORTED_MEDIA_TYPE", 415
 
 
+class TooMany(Rejected):
+    """As often as this, or as many at once, nobody may."""
+
+    code, http_status = "RATE_LIMITED", 429
+
+
 class NotNow(AppError):
     """We cannot keep it durably at this moment; the sender must try again."""
 

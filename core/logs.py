@@ -80,7 +80,8 @@ def configure(level: str = "INFO", file: Path | None = None) -> None:
     handler = WatchedFileHandler(file) if file else logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
     logging.basicConfig(handlers=[handler], level=level, force=True)
-    logging.getLogger("apscheduler").setLevel(logging.WARNING)
+    for talkative in ("apscheduler", "urllib3"):  # the second quotes paths, and some hold a token
+        logging.getLogger(talkative).setLevel(logging.WARNING)
     sys.excepthook = _last_words
     threading.excepthook = _threads_last_words
 

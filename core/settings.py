@@ -19,7 +19,9 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_v
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from core import target_rules
 from core.dburl import normalized_url
+from core.errors import Malformed
 from core.secrets import SECRETS, ConfigError, from_files, kept_secret
 
 REQUIRED_IN_PRODUCTION = ("SECRET_KEY", "APP_ENCRYPTION_KEY", "AUTH_JWT_SECRET")
@@ -97,6 +99,7 @@ class Settings(BaseSettings):
     max_body_bytes: Annotated[int, Field(ge=1024, le=256 * 1024 * 1024)] = 32 * 1024 * 1024
     event_retention_days: Annotated[int, Field(ge=1, le=3650)] = 7
     feed_retention_days: Annotated[int, Field(ge=1, le=3650)] = 7
+    max_sockets: Annotated[int, Field(ge=1, le=11_000)] = 10_000
     qr_ttl_seconds: Annotated[int, Field(ge=5, le=600)] = 45
     pairing_code_ttl_seconds: Annotated[int, Field(ge=5, le=600)] = 60
     default_country_code: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,2}$")] | None = None
@@ -114,11 +117,15 @@ class Settings(BaseSettings):
     health_max_consecutive_failures: Annotated[int, Field(ge=1)] = 3
     auto_reconnect: bool = True
     reconnect_max_attempts: Annotated[int, Field(ge=1)] = 5
+    heartbeat_url: SecretStr | None = None
     owner_message_policy: Literal["note", "ignore"] = "note"
     auto_booking: bool = True
     keep_status_broadcasts: bool = False
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_file: Path | None = None
+    alert_urls: Annotated[list[SecretStr], NoDecode, BeforeValidator(_listed)] = []
+    alert_allow_private: bool = False
+    alert_reminder_hours: Annotated[int, Field(ge=0, le=24 * 30)] = 24
     sandbox_port: Port = 8081
 
     @classmethod
@@ -177,6 +184,24 @@ class Settings(BaseSettings):
             return SecretStr(normalized_url(value.get_secret_value()))
         except ValueError as error:
             raise _wrong(str(error)) from None
+
+    @field_validator("heartbeat_url")
+    @classmethod
+    def _heartbeat(cls, value: SecretStr | None) -> SecretStr | None:
+        """Services put their token into the path or the query."""
+        if value:
+            _base_url(value.get_secret_value().partition("?")[0])
+        return value
+
+    @field_validator("alert_urls")
+    @classmethod
+    def _targets(cls, value: list[SecretStr]) -> list[SecretStr]:
+        for number, url in enumerate(value, start=1):
+            try:
+                target_rules.read(url.get_secret_value())
+            except Malformed as error:
+                raise _wrong(f"entry {number}: {error.message}") from None
+        return value
 
     @field_validator("trusted_proxies")
     @classmethod

@@ -103,6 +103,7 @@ def _texts() -> dict[str, str]:
         "waiting": gettext("Gerando o QR Code…"),
         "offline": gettext("Sem conexão ao vivo. Tentando de novo…"),
         "live": gettext("Ao vivo"),
+        "polling": gettext("Atualizando a cada poucos segundos, sem conexão ao vivo"),
         "nothing": gettext("Nenhuma mensagem ainda."),
         "you": gettext("Você"),
         "failed": gettext("Não deu certo. Tente de novo em instantes."),

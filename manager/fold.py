@@ -13,6 +13,7 @@ Report = ConnectionReported | PairingReported
 REASONS = {401: "logged_out", 402: "banned", 403: "banned", 406: "banned", 405: "outdated", 408: "timed_out",
            411: "logged_out", 428: "qr_limit", 440: "replaced", 500: "bad_session", 503: "unavailable",
            515: "restart"}  # fmt: skip
+CONNECTED = "Conectado! ✅"
 MOST_STEPS = 5  # of one instance in a batch: more is a storm, and nobody wants to see it
 NEEDS_USER = frozenset({401, 402, 403, 406, 411, 428, 440})
 
@@ -51,7 +52,8 @@ def told(record: InstanceRecord, after: Standing) -> list[DomainEvent]:
     if after.status is not before.status:
         found.append(("status", {"status": after.status, "previous": before.status}))
         if after.status is Status.CONNECTED:
-            found.append(("connected", {"phoneNumber": after.phone, "profileName": after.profile_name}))
+            whose = {"phoneNumber": after.phone, "profileName": after.profile_name}
+            found.append(("connected", {**whose, "text": CONNECTED}))
     if after.status is Status.DISCONNECTED and (before.status is not after.status or _explains(before, after)):
         found.append(("disconnected", reason_of(after)))
     return [DomainEvent(user_id=record.user_id, type=kind, data={"instanceName": name, **data}) for kind, data in found]

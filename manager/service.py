@@ -12,12 +12,13 @@ from datetime import timedelta
 from uuid import UUID
 
 import structlog
+from sqlalchemy import func
 
 from core import audit, events
 from core.clock import Clock
 from core.crypto import fingerprint
 from core.db import Transaction
-from core.errors import AppError, NotConfigured, NotConnected, NotFound
+from core.errors import AppError, Conflict, NotConfigured, NotConnected, NotFound, ProviderError
 from manager import store
 from manager.fold import told
 from manager.leases import Lease, Leases
@@ -44,6 +45,7 @@ FRESH_FOR = timedelta(seconds=5)  # a code with less time left is not worth show
 LOOK_EVERY_S = 0.2
 LOGOUT, CLOSE, DELETE = "logout", "close", "delete"
 PARTINGS = (LOGOUT, CLOSE, DELETE)
+SAYS_CLOSED = (ProviderError, NotConnected)  # not a time-out, a wrong number, or the server's own trouble
 
 
 def instance_name_for(user_id: UUID) -> str:
@@ -152,19 +154,23 @@ class WhatsAppManager:
             lease.renew()
             return self._part(record, how, is_gone=is_gone)
 
-    def reconnect_user_whatsapp(self, user_id: UUID) -> InstanceRecord:
-        """Open the connection again with the pairing that is there: what one was seen to be afterwards.
+    def reconnect_user_whatsapp(self, user_id: UUID, *, restart: bool = False) -> InstanceRecord:
+        """Open the connection again with the pairing that is there: what the gateway answered, which proves nothing
+        yet. `restart` closes it first, also an open one; without it an open one is left alone.
 
-        Raises NotFound, NotConfigured, ProviderError, Conflict, StorageUnavailable.
+        Raises NotFound, Conflict (also where its owner has parted from it), NotConfigured, ProviderError,
+        StorageUnavailable.
         """
         upstream = self._configured()
         with self._leases.hold(instance_name_for(user_id), "reconnect") as lease:
             record = self._looked(upstream, lease, self._row_of(user_id))
-            if record.status is Status.CONNECTED:
+            if record.spent or record.deleted or not record.hooked:
+                raise Conflict("Its owner has parted from it", code="INSTANCE_PARTED")
+            if record.status is Status.CONNECTED and not restart:
                 return record
-            snapshot = upstream.restart(lease, record)
+            snapshot = upstream.restart(lease, record) if restart else upstream.connect(lease, record)
             lease.renew()
-            return self._show(upstream, lease, record, snapshot)
+            return self._show(upstream, lease, record, snapshot, asked_at=record.asked_at)
 
     def settle_interrupted(self) -> int:
         """Look at the instances that somebody died over, so that what is known of them is so. How many there were."""
@@ -200,7 +206,19 @@ class WhatsAppManager:
             raise NotFound("This user has no WhatsApp instance", code="INSTANCE_NOT_FOUND")
         if record.status is not Status.CONNECTED:
             raise NotConnected("WhatsApp is not connected")
-        return upstream.provider.send_text(record.gateway_name, full_number(to, self._default_country), words)
+        number = full_number(to, self._default_country)
+        try:
+            sent = upstream.provider.send_text(record.gateway_name, number, words)
+        except ProviderError as error:
+            if type(error) in SAYS_CLOSED:  # it is open by what we know, and takes nothing: the health monitor asks
+                self._mark(record, send_failed_at=self._clock.now(), updated_at=func.now())
+            raise
+        self._mark(record, send_worked_at=self._clock.now())
+        return sent
+
+    def _mark(self, record: InstanceRecord, **columns: object) -> None:
+        with self._transaction() as connection:
+            store.mark(connection, record.id, **columns)
 
     def _configured(self) -> Upstream:
         if self._upstream is None:
@@ -267,7 +285,7 @@ class WhatsAppManager:
             return pairing_shown(waiting, snapshot.pairing, until) if snapshot.pairing else waiting
 
         since = record.asked_at if record.standing.state is State.CONNECTING else None  # when it began to lead nowhere
-        return self._change(record, shown, asked_at=since or now, **columns)
+        return self._change(record, shown, **{"asked_at": since or now, **columns})
 
     def _part(self, record: InstanceRecord, how: str, *, is_gone: bool) -> InstanceRecord:
         now = self._clock.now()

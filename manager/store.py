@@ -37,7 +37,8 @@ WHERE kept.id = new.id
 COUNT = text("""
 UPDATE whatsapp_instances AS kept SET
     messages_sent_count = messages_sent_count + new.sent,
-    messages_received_count = messages_received_count + new.received
+    messages_received_count = messages_received_count + new.received,
+    heard_at = CASE WHEN new.received > 0 THEN now() ELSE heard_at END
 FROM unnest(CAST(:ids AS uuid[]), CAST(:sent AS bigint[]), CAST(:received AS bigint[])) AS new (id, sent, received)
 WHERE kept.id = new.id
 """)
@@ -119,7 +120,7 @@ def owner_phones(connection: Connection, organizations: Collection[str]) -> dict
 
 
 def count_messages(connection: Connection, counts: Mapping[UUID, tuple[int, int]]) -> None:
-    """Add messages sent and received to the instances' counters."""
+    """Add messages sent and received to the instances' counters; who received some was heard of."""
     if not counts:
         return
     ordered = sorted(counts.items())

@@ -32,7 +32,9 @@ class Instance(Base):
     where that is another one. `hooked_at`: the gateway has the instance, with our webhook; null until then, so that
     a click that broke off half way is finished by the next. `asked_at`: when we last asked for a connection.
     `spent`: it must be made anew on the gateway before a phone can pair. `deleted_at`: hidden until somebody
-    connects again; `gone_at`: the gateway was seen without it. These are our own clock's.
+    connects again; `gone_at`: the gateway was seen without it. `heard_at`: when the last message came in;
+    `send_worked_at`, `send_failed_at`: when the gateway last took one from us, and last said that no phone is
+    connected. These are our own clock's.
     """
 
     __tablename__ = "whatsapp_instances"
@@ -83,6 +85,9 @@ class Instance(Base):
     gone_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     hook_checked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     spent: Mapped[bool] = mapped_column(server_default=text("false"))
+    heard_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    send_worked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    send_failed_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
 
 
 class WebhookKey(Base):

@@ -1,6 +1,6 @@
 """The feed, read: rows past a cursor. Functions of a connection; the caller's transaction."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -8,9 +8,12 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from core.db import array
+
 AFTER = text("""
 SELECT feed.user_id, feed.id, feed.type, feed.data, feed.at
 FROM unnest(CAST(:users AS uuid[]), CAST(:cursors AS bigint[])) AS wanted (user_id, cursor)
+JOIN feed_heads ON feed_heads.user_id = wanted.user_id AND feed_heads.last_id > wanted.cursor
 CROSS JOIN LATERAL (
     SELECT * FROM feed WHERE feed.user_id = wanted.user_id AND feed.id > wanted.cursor ORDER BY feed.id LIMIT :most
 ) AS feed
@@ -19,6 +22,14 @@ ORDER BY feed.user_id, feed.id
 HEAD = text("""
 SELECT coalesce((SELECT last_id FROM feed_heads WHERE user_id = :user), 0) AS head,
        (SELECT min(id) FROM feed WHERE user_id = :user) AS oldest
+""")
+BEGINNINGS = text("""
+SELECT wanted.user_id, coalesce(young.id - 1, feed_heads.last_id, 0) AS cursor
+FROM unnest(CAST(:users AS uuid[])) AS wanted (user_id)
+LEFT JOIN feed_heads USING (user_id)
+LEFT JOIN LATERAL (
+    SELECT min(feed.id) AS id FROM feed WHERE feed.user_id = wanted.user_id AND feed.at > now() - :young
+) AS young ON true
 """)
 PRUNE = text("""
 DELETE FROM feed WHERE (user_id, id) IN (SELECT user_id, id FROM feed WHERE at < now() - :age LIMIT :most)
@@ -49,8 +60,15 @@ class Stream:
 
 
 def events_after(connection: Connection, cursors: Mapping[UUID, int]) -> Sequence[FeedEvent]:
-    rows = connection.execute(AFTER, {"users": list(cursors), "cursors": list(cursors.values()), "most": MOST})
+    """What came after each user's cursor, at most 500 rows a user, in order."""
+    rows = connection.execute(AFTER, {"users": array(cursors), "cursors": array(cursors.values()), "most": MOST})
     return [FeedEvent(user_id=row.user_id, id=row.id, type=row.type, data=row.data, at=row.at) for row in rows]
+
+
+def beginnings(connection: Connection, users: Collection[UUID], young: timedelta) -> dict[UUID, int]:
+    """Where to begin to listen to these users: before the events that are at most so young, else at the end."""
+    rows = connection.execute(BEGINNINGS, {"users": array(users), "young": young})
+    return {row.user_id: row.cursor for row in rows}
 
 
 def stream(connection: Connection, user_id: UUID) -> Stream:

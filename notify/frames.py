@@ -1,38 +1,35 @@
-"""What a browser gets, as text. Pure; one encoder a dialect, this is ours (docs/live.md)."""
+"""The frames of the live channel as text, and a client's commands. Pure (docs/live.md)."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from notify.feed import FeedEvent
 
-Enrich = Callable[[Mapping[str, Any]], Mapping[str, Any]]  # an event's data as recorded → as shown
 
-
-def event(happened: FeedEvent, enrich: Enrich) -> str:
-    """`{"id":7,"type":"status","data":{…},"timestamp":"2026-11-22T03:17:05.120Z"}`"""
-    data = enrich(happened.data)
-    return _text({"id": happened.id, "type": happened.type, "data": data, "timestamp": _iso(happened.at)})
-
-
-def as_recorded(data: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Nothing to add."""
-    return data
+def event(happened: FeedEvent, data: Mapping[str, Any], channel: str | None = None) -> dict[str, Any]:
+    """`{"id":7,"type":"status","data":{…},"timestamp":"2026-11-22T03:17:05.120Z"}`; a room's: `channel`, no id."""
+    place: dict[str, object] = {"channel": channel} if channel else {"id": happened.id}
+    return {**place, "type": happened.type, "data": data, "timestamp": iso(happened.at)}
 
 
 def snapshot(data: Mapping[str, Any], head: int) -> str:
     """How things stand, and the id after which the stream goes on."""
-    return _text({"type": "snapshot", "data": data, "id": head})
+    return compact({"type": "snapshot", "data": data, "id": head})
+
+
+def answer(kind: str, data: object) -> str:
+    return compact({"type": kind, "data": data})
 
 
 def error(code: str, message: str) -> str:
-    return _text({"type": "error", "code": code, "message": message})
+    return compact({"type": "error", "code": code, "message": message})
 
 
-def bare(kind: str) -> str:
-    """`{"type":"pong"}`, `{"type":"reset"}`"""
-    return _text({"type": kind})
+def bare(kind: str, channel: str | None = None) -> str:
+    """`{"type":"pong"}`, `{"type":"reset"}`, `{"type":"joined","channel":"org:…"}`"""
+    return compact({"type": kind, "channel": channel} if channel else {"type": kind})
 
 
 def command(text: str | bytes) -> Mapping[str, Any] | None:
@@ -45,9 +42,9 @@ def command(text: str | bytes) -> Mapping[str, Any] | None:
     return found if isinstance(kind, str) and 0 < len(kind) <= 64 else None
 
 
-def _text(frame: Mapping[str, Any]) -> str:
+def compact(frame: Mapping[str, Any]) -> str:
     return json.dumps(frame, ensure_ascii=False, separators=(",", ":"))
 
 
-def _iso(at: datetime) -> str:
+def iso(at: datetime) -> str:
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -3,78 +3,45 @@
 Refusals are answers over HTTP: a 401 says more than a socket that closes.
 """
 
-import contextlib
-import socket
-import threading
-import time
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from flask import Flask, request
+from flask import Flask, g, request
 from flask.typing import ResponseReturnValue
 from wsproto.utilities import ProtocolError
 
 from core.access import Principal
-from core.errors import Forbidden, Malformed
+from core.errors import Forbidden, Malformed, NotNow
 from core.web import failure
+from notify.live import Live
+from notify.locked import LockedSocket
+from notify.rooms import Instance
 
-LINGER_S = 2.0  # for the client to take the close frame and hang up
 SOCKET_KEYS = ("gunicorn.socket", "werkzeug.socket")
 
 
-class LockedSocket:
-    """One whole frame at a time, bounded in time, and closed so that the last frame arrives.
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """Who opens a socket, and of which instance, where it is one of an instance."""
 
-    simple-websocket writes with `send` (a part of a frame may be left) and from two threads (its pings).
-    """
-
-    def __init__(self, inner: Any, timeout: float) -> None:
-        self._inner, self._lock, self._stuck = inner, threading.Lock(), False
-        inner.settimeout(timeout)
-
-    def send(self, data: bytes, *_: Any) -> int:
-        """Raises OSError when the client does not take it; from then on at once, for half a frame may be out."""
-        with self._lock:
-            if self._stuck:
-                raise BrokenPipeError
-            try:
-                self._inner.sendall(data)
-            except OSError:
-                self._stuck = True
-                with contextlib.suppress(OSError):
-                    self._inner.shutdown(socket.SHUT_RDWR)  # wakes the reading thread
-                raise
-        return len(data)
-
-    def close(self) -> None:
-        """Say EOF, and read away what the client still says: closed over it, TCP resets and drops our last frame."""
-        until = time.monotonic() + LINGER_S
-        with contextlib.suppress(OSError):
-            self._inner.shutdown(socket.SHUT_WR)
-            while (left := until - time.monotonic()) > 0:
-                self._inner.settimeout(left)
-                if not self._inner.recv(65536):
-                    break
-        self._inner.close()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
+    principal: Principal
+    instance: Instance | None
 
 
-def install(app: Flask, user: Callable[[], Principal], origins: frozenset[str], send_s: float) -> None:
-    """Check every request that wants to become a websocket, before it does."""
+def install(app: Flask, live: Live) -> None:
+    """Check every request that wants to become a websocket, before it does; `caller` says who it was."""
 
     @app.before_request
     def admit() -> None:
         if request.headers.get("Upgrade", "").lower() != "websocket":
             return
-        check_origin(origins)
-        user()
-        request.environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)  # deflate costs 94 KB a socket
-        for key in SOCKET_KEYS:
-            if key in request.environ:
-                request.environ[key] = LockedSocket(request.environ[key], send_s)
+        check_origin(live.origins)
+        if live.seats.full:
+            raise NotNow("No more sockets on this server at the moment", code="TOO_MANY_SOCKETS")
+        g.socket_caller = _caller(live, request.view_args or {})
+        harden(request.environ, live.send_s)
 
     @app.errorhandler(ProtocolError)
     def no_handshake(_: ProtocolError) -> ResponseReturnValue:
@@ -84,11 +51,36 @@ def install(app: Flask, user: Callable[[], Principal], origins: frozenset[str], 
         return answer
 
 
+def caller() -> Caller:
+    """Of the request at hand, which `admit` has let in."""
+    found: Caller = g.socket_caller
+    return found
+
+
+def harden(environ: dict[str, Any], send_s: float) -> None:
+    """Put our socket in the place of the server's, and let nobody negotiate deflate: it costs 94 KB a socket."""
+    environ.pop("HTTP_SEC_WEBSOCKET_EXTENSIONS", None)
+    for key in SOCKET_KEYS:
+        if key in environ:
+            environ[key] = LockedSocket(environ[key], send_s)
+
+
 def check_origin(allowed: frozenset[str]) -> None:
     """A page of another site must not use somebody's cookie. Raises Forbidden."""
     origin = request.headers.get("Origin")
-    if origin is None or origin in allowed:
-        return
-    parts = urlsplit(origin)
-    if parts.scheme not in ("http", "https") or parts.netloc != request.host:
+    if origin is not None and not is_allowed(origin, request.host, allowed):
         raise Forbidden("This origin may not open sockets here", code="ORIGIN")
+
+
+def is_allowed(origin: str, host: str, allowed: frozenset[str]) -> bool:
+    """Our own pages, and the origins that the operator has named."""
+    parts = urlsplit(origin)
+    return origin in allowed or (parts.scheme in ("http", "https") and parts.netloc == host)
+
+
+def _caller(live: Live, place: Mapping[str, str]) -> Caller:
+    """A ticket decides alone where there is one. Raises Unauthenticated, NotFound."""
+    ticket = request.args.get("ticket")
+    principal = live.tickets.redeem(ticket) if ticket else live.user()
+    name = place.get("instance_id")
+    return Caller(principal=principal, instance=live.rooms.instance(principal, name) if name else None)

@@ -1,15 +1,16 @@
-"""The hub: one reader of the feed for all sockets of a process.
+"""The hub: one reader of the feed for all listeners of a process.
 
-It reads the rows past each user's cursor when somebody rings, and once a second anyhow, encodes each event
-once and puts it into the mailboxes of that user's sockets. A mailbox that is full gets nothing more: its socket
-has fallen behind, reads the feed for itself and joins again. So one slow client costs nobody else anything.
+It reads the rows past each user's cursor when somebody rings, and once a second anyhow, encodes each event once a
+dialect and puts it into the mailboxes of that user's listeners, and of the rooms that hear this user. A mailbox that
+is full gets nothing more: its owner has fallen behind, reads the feed for itself and joins again. So one slow client
+costs nobody else anything.
 """
 
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from datetime import timedelta
 from uuid import UUID
 
 import structlog
@@ -17,57 +18,26 @@ import structlog
 from core.db import Transaction
 from core.errors import StorageUnavailable
 from core.wake import ALL
-from notify import feed, frames
+from notify import feed
+from notify.audience import Audience, Hall
+from notify.dialects import Dialect
+from notify.mailbox import Mailbox
+from notify.rooms import Room
+from notify.rounds import SLICE, Rounds
 
 log = structlog.get_logger()
-MAILBOX = 256  # frames
-MAILBOX_CHARS = 500_000  # a mailbox holds at most this and one frame: 1 MB
 POLL_S = 1.0
-
-
-@dataclass(eq=False, kw_only=True)
-class Subscriber:
-    """One socket's mailbox of encoded frames. `wake` is called when something was put in.
-
-    The hub alone puts, the socket alone takes. `behind`: something did not fit after `cursor`, nothing more will come.
-    """
-
-    user_id: UUID
-    cursor: int
-    wake: Callable[[], None]
-    behind: bool = False
-    _mailbox: deque[str] = field(default_factory=deque)
-    _put: int = 0
-    _taken: int = 0
-
-    def put(self, event_id: int, frame: str) -> None:
-        """Ids have no gaps: where one is missing, the socket reads the feed for itself."""
-        if self.behind or event_id <= self.cursor:
-            return
-        if event_id == self.cursor + 1 and len(self._mailbox) < MAILBOX and self._put - self._taken < MAILBOX_CHARS:
-            self._mailbox.append(frame)
-            self._put += len(frame)
-            self.cursor = event_id
-        else:
-            self.behind = True
-        self.wake()
-
-    def take(self) -> str | None:
-        """The oldest frame; None when there is none."""
-        if not self._mailbox:
-            return None
-        frame = self._mailbox.popleft()
-        self._taken += len(frame)
-        return frame
+MEMBERS_S = 5.0  # how soon a room hears users that have come to it …
+YOUNG = timedelta(minutes=1)  # … from their events of the last minute on: they may just have been made
+BREATH = 100  # events after which those who write to their sockets get their turn
 
 
 class Hub:
-    """`start` opens its thread; `rang` and `frame` may be called from any."""
+    """`start` opens its thread; everything else may be called from any."""
 
-    def __init__(self, transaction: Transaction, enrich: frames.Enrich = frames.as_recorded) -> None:
-        self._transaction, self._enrich = transaction, enrich
-        self._subscribers: dict[UUID, list[Subscriber]] = {}
-        self._cursors: dict[UUID, int] = {}
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+        self._audience = Audience()
         self._topics: set[str] = set()
         self._lock = threading.Lock()
         self._rung, self._stopping = threading.Event(), threading.Event()
@@ -80,10 +50,8 @@ class Hub:
         """Let every socket go (they close with 1012) and end the reader."""
         self._stopping.set()
         self._rung.set()
-        with self._lock:
-            everybody = [subscriber for group in self._subscribers.values() for subscriber in group]
-        for subscriber in everybody:
-            subscriber.wake()
+        for mailbox in self._audience.mailboxes():
+            mailbox.wake()
         if self._thread.is_alive():
             self._thread.join(timeout=5)
 
@@ -93,9 +61,8 @@ class Hub:
 
     @property
     def listening(self) -> int:
-        """How many sockets hang on it."""
-        with self._lock:
-            return sum(len(group) for group in self._subscribers.values())
+        """How many streams are followed."""
+        return self._audience.followed
 
     def rang(self, topics: set[str]) -> None:
         """Somebody wrote to the feeds of these users (`*`: of anybody)."""
@@ -103,67 +70,101 @@ class Hub:
             self._topics |= topics
         self._rung.set()
 
-    def join(self, user_id: UUID, since: int, wake: Callable[[], None]) -> Subscriber:
-        """Receive the user's events after `since`, each once, in order."""
-        subscriber = Subscriber(user_id=user_id, cursor=since, wake=wake)
-        with self._lock:
-            self._subscribers.setdefault(user_id, []).append(subscriber)
-            self._cursors[user_id] = min(since, self._cursors.get(user_id, since))
+    def join(self, mailbox: Mailbox, user_id: UUID, since: int) -> None:
+        """From now on the mailbox gets the user's events after `since`, each once, in order. May be called again."""
+        self._audience.join(mailbox, user_id, since)
         self.rang({str(user_id)})
-        return subscriber
 
-    def leave(self, subscriber: Subscriber) -> None:
-        with self._lock:
-            group = self._subscribers.get(subscriber.user_id, [])
-            if subscriber in group:
-                group.remove(subscriber)
-            if not group:
-                self._subscribers.pop(subscriber.user_id, None)
-                self._cursors.pop(subscriber.user_id, None)
+    def leave(self, mailbox: Mailbox, user_id: UUID) -> None:
+        """The user's stream is not followed any more."""
+        self._audience.leave(mailbox, user_id)
 
-    def look(self, topics: set[str]) -> int:
-        """Read once what is new for those who listen here. Returns how many events were handed out."""
-        with self._lock:
-            wanted = {user: cursor for user, cursor in self._cursors.items() if ALL in topics or str(user) in topics}
-        if not wanted:
+    def enter(self, mailbox: Mailbox, room: Room) -> None:
+        """From now on the mailbox gets the room's events too. Raises StorageUnavailable."""
+        users = room.users()
+        with self._transaction() as connection:
+            beginnings = feed.beginnings(connection, users, timedelta())
+        self._audience.enter(mailbox, room, beginnings)
+
+    def exit(self, mailbox: Mailbox, channel: str) -> None:
+        self._audience.exit(mailbox, channel)
+
+    def look(self, users: Iterable[UUID]) -> int:
+        """Read once what is new of these users, for those who listen here. Returns how many events were handed out."""
+        cursors = self._audience.cursors(users)
+        if not cursors:
             return 0
         with self._transaction() as connection:
-            events = feed.events_after(connection, wanted)
-        for event in events:
-            self._hand_out(event)
+            events = feed.events_after(connection, cursors)
+        for number, event in enumerate(events, 1):
+            self._hand_out(event, cursors[event.user_id])
+            if number % BREATH == 0:
+                time.sleep(0)
         if len(events) >= feed.MOST:
             self.rang({str(event.user_id) for event in events})
         return len(events)
 
-    def frame(self, event: feed.FeedEvent) -> str:
-        """The event as every socket sends it."""
-        return frames.event(event, self._enrich)
+    def _hand_out(self, event: feed.FeedEvent, since: int) -> None:
+        made: dict[tuple[Dialect, str | None], Sequence[bytes]] = {}
 
-    def _hand_out(self, event: feed.FeedEvent) -> None:
-        frame = self.frame(event)
-        with self._lock:
-            group = self._subscribers.get(event.user_id)
-            if not group:
-                return
-            for subscriber in group:
-                subscriber.put(event.id, frame)
-            self._cursors[event.user_id] = min((s.cursor for s in group if not s.behind), default=event.id)
+        def frames(dialect: Dialect, channel: str | None = None) -> Sequence[bytes]:
+            if (dialect, channel) not in made:
+                made[dialect, channel] = encoded(dialect, event, channel)
+            return made[dialect, channel]
+
+        hearers = self._audience.hearers(event.user_id, event.id, since)
+        for mailbox in hearers.stream:
+            mailbox.put(event.id, frames(mailbox.dialect))
+        for channel, mailboxes in hearers.rooms.items():
+            for mailbox in mailboxes:
+                if mailbox.user_id != event.user_id:  # whose own stream has it already
+                    mailbox.shout(channel, frames(mailbox.dialect, channel))
+        if not self._audience.went_out(event.user_id, event.id):
+            self.rang({str(event.user_id)})
 
     def _run(self) -> None:
         """Those who were rung for at once, and everybody once a second however much is rung."""
-        everybody_at = 0.0
+        users, halls = Rounds(self._audience.users, POLL_S), Rounds(self._audience.halls, MEMBERS_S)
         while not self._stopping.is_set():
-            self._rung.wait(max(0.0, everybody_at - time.monotonic()))
+            self._rung.wait(min(users.due_in(), halls.due_in()))
             self._rung.clear()
-            with self._lock:
-                topics, self._topics = self._topics, set()
-            if time.monotonic() >= everybody_at:
-                topics, everybody_at = {ALL}, time.monotonic() + POLL_S
             try:
-                self.look(topics)
+                self._look_at_rung()
+                self.look(users.next())
+                self._refresh(halls.next())
             except StorageUnavailable:
                 log.warning("hub_waits")
                 self._stopping.wait(POLL_S)
             except Exception as error:  # the sockets of everybody hang on this thread
                 log.error("hub_failed", exc_info=error)
                 self._stopping.wait(POLL_S)
+
+    def _look_at_rung(self) -> None:
+        with self._lock:
+            topics, self._topics = self._topics, set()
+        users = self._audience.users() if ALL in topics else [*_uuids(topics)]
+        for at in range(0, len(users), SLICE):
+            self.look(users[at : at + SLICE])
+
+    def _refresh(self, halls: Sequence[Hall]) -> None:
+        """Ask who belongs to these rooms now."""
+        for hall in halls:
+            users = set(hall.room.users())
+            with self._transaction() as connection:
+                beginnings = feed.beginnings(connection, users - hall.cursors.keys(), YOUNG)
+            self._audience.refresh(hall, users, beginnings)
+
+
+def encoded(dialect: Dialect, event: feed.FeedEvent, channel: str | None = None) -> Sequence[bytes]:
+    """The event's frames; none where it cannot be shown: it must not hold up those that come after it."""
+    try:
+        return dialect.event(event, channel)
+    except Exception as error:
+        log.error("event_not_shown", event_type=event.type, exc_info=error)
+        return []
+
+
+def _uuids(topics: Iterable[str]) -> Iterable[UUID]:
+    for topic in topics:
+        with suppress(ValueError):
+            yield UUID(topic)

@@ -34,6 +34,7 @@ SELECT coalesce(gateway_name, instance_name) FROM whatsapp_instances
 WHERE deleted_at IS NULL AND hooked_at IS NOT NULL
 """)
 NEWEST = text("SELECT extract(epoch FROM now() - max(received_at)) FROM webhook_events")
+UNDER_WATCH = text("SELECT count(*) FROM instance_health WHERE checked_at IS NOT NULL")
 KEYS = text("SELECT sealed FROM webhook_keys ORDER BY created_at DESC LIMIT 1")
 VERSIONS = {  # what a gateway's version means for us
     "1.": (NOTE, "version {} is old: events come in other shapes; 2.3.7 is better"),
@@ -159,6 +160,22 @@ def _queue(stats: dict[str, Any]) -> Iterator[Finding]:
         yield note("worker", f"{stats['quarantined']} quarantined events: /api/admin/quarantine says why")
 
 
+def monitor(system: "System") -> Iterator[Finding]:
+    """Does somebody lead, and look at the instances?"""
+    found = system.pulse.read()
+    if found is None or found.silent_for is None:
+        yield note("monitor", "none has looked at an instance yet: is one running?")
+        return
+    with system.transaction() as connection:
+        count = connection.execute(UNDER_WATCH).scalar()
+    leader = "one leads" if found.is_led else "nobody leads"
+    says = f"{leader}, the last look was {int(found.silent_for.total_seconds())} s ago"
+    if found.beat(system.pulse.interval) == "stopped":
+        yield fail("monitor", f"{says}: is one running?")
+    else:
+        yield ok("monitor", f"{says}, {count} instances are under watch")
+
+
 def web(system: "System") -> Iterator[Finding]:
     """Does the web role of this host answer?"""
     url = f"http://{system.settings.host}:{system.settings.port}/readyz"
@@ -177,7 +194,7 @@ def disk(system: "System") -> Iterator[Finding]:
 
 
 CHECKS: tuple[Callable[["System"], Iterator[Finding]], ...] = (
-    structure, secrets, gateway, instances, deliveries, web, disk,
+    structure, secrets, gateway, instances, deliveries, monitor, web, disk,
 )  # fmt: skip
 
 

@@ -6,7 +6,9 @@ import socket
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -16,6 +18,8 @@ from werkzeug.serving import make_server
 import conversations.tables  # noqa: F401 — all tables, so that the cleaning knows them
 import core.audit  # noqa: F401
 import manager.tables  # noqa: F401
+import monitor.tables  # noqa: F401
+import notify.tickets  # noqa: F401
 import webhooks.tables  # noqa: F401
 from bootstrap.system import System, build
 from bootstrap.web import build_app
@@ -87,6 +91,12 @@ def clock() -> FrozenClock:
     return FrozenClock()
 
 
+@pytest.fixture
+def monitor_clock() -> FrozenClock:
+    """The health monitor's time; it starts where the database's is."""
+    return FrozenClock(datetime.now(UTC))
+
+
 @pytest.fixture(scope="session")
 def gateway() -> Iterator[Sandbox]:
     with Sandbox(key=KEY, time_scale=0.01) as box:
@@ -112,12 +122,24 @@ def settings_of(place: Path) -> Callable[..., Settings]:
 
 
 @pytest.fixture
+def variables() -> dict[str, str]:
+    """More settings of the system, for tests to override."""
+    return {}
+
+
+@pytest.fixture
 def system(
-    engine: Engine, database_url: str, settings_of: Callable[..., Settings], free_port: int, sandbox: Sandbox
+    engine: Engine,
+    database_url: str,
+    settings_of: Callable[..., Settings],
+    free_port: int,
+    sandbox: Sandbox,
+    monitor_clock: FrozenClock,
+    variables: dict[str, str],
 ) -> Iterator[System]:
     """The product's parts on the test's database and the sandbox; nothing runs until a test starts it."""
-    settings = settings_of(EVOLUTION_API_URL=sandbox.url, EVOLUTION_API_KEY=KEY, PORT=str(free_port))
-    built = build(settings, database_url)
+    settings = settings_of(EVOLUTION_API_URL=sandbox.url, EVOLUTION_API_KEY=KEY, PORT=str(free_port), **variables)
+    built = build(settings, database_url, monitor_clock=monitor_clock)
     yield built
     built.stop()
 
@@ -161,7 +183,7 @@ def working(system: System) -> Iterator[System]:
 def bearer(system: System) -> Callable[..., dict[str, str]]:
     """Headers of a user: `bearer(user_id, role="admin")`."""
 
-    def make(user_id: object, **facts: str) -> dict[str, str]:
+    def make(user_id: object, **facts: Any) -> dict[str, str]:
         return {"Authorization": f"Bearer {token_for(system, Principal(user_id=user_uuid(user_id), **facts))}"}
 
     return make

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -54,6 +55,19 @@ class WebProcess:
                 self._process.kill()
                 self._process.wait()
         self._log.close()
+
+    def end(self) -> int:
+        """SIGTERM; the exit code. It may be started again."""
+        assert self._process is not None
+        self._process.terminate()
+        return self._process.wait(timeout=20)
+
+    def kill_worker(self) -> None:
+        """kill -9 of the process that serves; gunicorn makes another one."""
+        assert self._process is not None
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text()
+        for child in children.split():
+            os.kill(int(child), signal.SIGKILL)
 
     def log(self) -> str:
         self._log.seek(0)

@@ -22,8 +22,8 @@ function draw() {
   const { status, qr } = state;
   at("status").textContent = texts[status] || "…";
   at("status").dataset.status = status || "";
-  at("live").textContent = { true: texts.live, false: texts.offline }[state.live] ?? texts.connecting;
-  at("live").dataset.live = state.live ? "yes" : "no";
+  at("live").textContent = texts[state.live] ?? texts.connecting;
+  at("live").dataset.live = { live: "yes", polling: "slow" }[state.live] ?? "no";
   show("phone", status === "connected" && state.phone, phoneText(state.phone));
   show("invitation", status === "disconnected" && !state.problem);
   if (at("toy")) show("toy", status === "connected");
@@ -131,15 +131,6 @@ async function loadMessages() {
   at("no-messages").hidden = at("messages").childElementCount > 0;
 }
 
-// Where sockets do not get through, the page asks.
-async function poll() {
-  if (state.live) return;
-  const { status, phoneNumber } = await ask("/api/whatsapp/status");
-  if (state.live) return;
-  change({ status, phone: phoneNumber });
-  await loadMessages();
-}
-
 async function loadQueue() {
   const stats = await ask("/api/admin/queue-stats").catch(() => ({}));
   document.querySelectorAll("[data-queue]").forEach((place) => (place.textContent = stats[place.dataset.queue] ?? "–"));
@@ -150,10 +141,8 @@ live((frame) => {
   else if (frame.type === "message_changed") changeMessage(frame.data);
   else if (reduce[frame.type]) change({ ...reduce[frame.type](frame.data), heard: state.heard + 1 });
   if (frame.type === "snapshot") loadMessages().catch(() => {});  // it comes again with the next snapshot
-}, (isLive) => change({ live: isLive }));
+}, (how) => change({ live: how }));
 at("connect").addEventListener("click", connect);
-poll().catch(() => {});
-setInterval(() => poll().catch(() => {}), 5000);
 setInterval(draw, 500);
 if (at("queue")) {
   loadQueue();

@@ -1,26 +1,61 @@
-// One socket to /ws: subscribes, hands every event on, comes back by itself and asks for what it missed.
+// What happens, live: one socket to /ws that comes back by itself and asks for what it missed. Where no socket gets
+// through, it asks /api/events instead and goes on trying. `onState` is told: live, polling or offline.
 const SLOWEST = 30000;
+const POLL_AGAIN = 5000;
 
-export function live(onFrame, onLive) {
+export function live(onFrame, onState) {
   let last = null;
   let wait = 500;
+  let failures = 0;
+  let polling = null; // the controller of the request that is under way
+
+  function take(frame) {
+    if (frame.type === "reset") last = null;
+    else if (frame.type === "snapshot" || (frame.id !== undefined && (last === null || frame.id > last))) last = frame.id;
+    else if (frame.id !== undefined) return; // came on the other way already
+    onFrame(frame);
+  }
 
   function open() {
     const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`);
-    socket.onopen = () => socket.send(JSON.stringify({ type: "subscribe", since: last }));
-    socket.onmessage = (message) => {
-      const frame = JSON.parse(message.data);
+    socket.onopen = () => {
       wait = 500;
-      onLive(true);
-      if (frame.type === "reset") last = null;
-      else if (frame.id !== undefined) last = frame.id;
-      onFrame(frame);
+      failures = 0;
+      polling?.abort();
+      onState("live");
+      socket.send(JSON.stringify({ type: "subscribe", since: last }));
     };
-    socket.onclose = () => {
-      onLive(false);
-      setTimeout(open, wait * (0.5 + Math.random()));
+    socket.onmessage = (message) => take(JSON.parse(message.data));
+    socket.onclose = ({ code, reason }) => {
+      if (code === 4401) return location.assign("/login");
+      failures += 1;
+      if (!polling) onState("offline");
+      if (failures > 1 && !polling) poll();
+      const told = Number(/retry_after_ms=(\d+)/.exec(reason)?.[1] || 0);
+      setTimeout(open, told + wait * (0.5 + Math.random()));
       wait = Math.min(wait * 2, SLOWEST);
     };
   }
+
+  async function poll() {
+    polling = new AbortController();
+    while (failures > 0) {
+      try {
+        const since = last === null ? "" : `since=${last}&`;
+        const answer = await fetch(`/api/events?${since}wait=20`, { signal: polling.signal });
+        if (answer.status === 401) return location.assign("/login");
+        if (!answer.ok) throw new Error(answer.status);
+        const { snapshot, events, id } = await answer.json();
+        onState("polling");
+        if (snapshot) take({ type: "snapshot", data: snapshot, id });
+        events.forEach(take);
+      } catch {
+        if (failures > 0) onState("offline");
+        if (failures > 0) await new Promise((done) => setTimeout(done, POLL_AGAIN));
+      }
+    }
+    polling = null;
+  }
+
   open();
 }

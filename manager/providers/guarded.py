@@ -18,7 +18,7 @@ import pybreaker
 import structlog
 import tenacity
 
-from core.errors import CircuitOpen, ProviderError, RateLimited
+from core.errors import CircuitOpen, ProviderError, ProviderRefused, RateLimited
 from manager.providers.blame import Blame, blames_server, worth_repeating
 from manager.providers.budget import Budget
 from manager.providers.bulkhead import Bulkhead
@@ -27,6 +27,7 @@ from manager.providers.port import Found, Hook, HookSeen, Provider, Sent, Snapsh
 log = structlog.get_logger()
 T = TypeVar("T")
 FOR_EVER_S = 1e9
+KEYLESS = "states"  # the one call that a gateway may answer without looking at our key
 LEFT_ALONE = "The gateway has failed too often, it is left alone for a while"
 
 
@@ -59,6 +60,7 @@ class Breaker:
             state_storage=self._memory,
         )
         self._probe = threading.Lock()
+        self.refused = False  # our key, by the newest answer that could say so
 
     @property
     def state(self) -> str:
@@ -90,9 +92,11 @@ class Breaker:
         try:
             result = function()
         except ProviderError as error:
+            self.refused = self.refused or isinstance(error, ProviderRefused)
             if self._counts(error, subject):
                 self._report(error)
             raise
+        self.refused = self.refused and subject == KEYLESS
         self._blame.answered(subject)
         self._report(None)
         return result
@@ -174,7 +178,7 @@ class Guarded:
         return self._repeated("instances", self._provider.instances)
 
     def states(self) -> Mapping[str, State] | None:
-        return self._repeated("states", self._provider.states)
+        return self._repeated(KEYLESS, self._provider.states)
 
     def state(self, name: str) -> Snapshot:
         return self._repeated(name, lambda: self._provider.state(name))

@@ -5,19 +5,15 @@ Screenshots go to the test's temporary folder, or to ZELADOR_SCREENSHOTS.
 
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Request, expect
 
 from tests.product import Product
 
 expect.set_options(timeout=15_000)
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-QUIET = ["--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-sync", *QUIET]
 WAIT_MS = 15_000
 PORTUGUESE = re.compile(r"[áàâãéêíóôõúç]|\b(?:Sair|Entrar|Senha|Mensagens|Conectar|Desconectado|Nenhuma|Fila)\b", re.I)
 VIOLATION = "document.addEventListener('securitypolicyviolation', e => console.error('CSP ' + e.violatedDirective))"
@@ -27,15 +23,6 @@ VIOLATION = "document.addEventListener('securitypolicyviolation', e => console.e
 def product() -> Iterator[Product]:
     with Product() as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    installed = next((path for name in BROWSERS if (path := shutil.which(name))), None)
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=installed, args=ARGUMENTS)
-        yield running
-        running.close()
 
 
 @pytest.fixture

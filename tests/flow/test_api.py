@@ -174,7 +174,11 @@ def test_health_has_its_two_keys_and_what_else_there_is_under_checks(browser):
     assert (answer.status_code, answer.json.keys()) == (200, {"status", "timestamp", "checks"})
     assert answer.json["status"] == "ok"
     assert is_time(answer.json["timestamp"])
-    assert answer.json["checks"] == {"database": {"status": "ok"}, "gateway": {"breaker": "closed"}}
+    assert answer.json["checks"] == {
+        "database": {"status": "ok"},
+        "gateway": {"breaker": "closed"},
+        "monitor": {"status": "unknown"},
+    }
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz"])

@@ -1,91 +1,44 @@
 """The live channel on a real server: what a browser sees, and what happens to clients that misbehave."""
 
 import base64
-import contextlib
-import json
-import os
-import signal
-import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 import requests
-from flask import Flask
 from sqlalchemy import Engine, text
-from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import ClientConnection, connect
-from werkzeug.serving import make_server
+from websockets.exceptions import InvalidStatus
 
 from bootstrap.system import FEED_GREW, System, build
 from bootstrap.web import build_app
 from core import events
-from core.access import Principal, create_person, make_link
+from core.access import create_person, make_link
 from core.events import DomainEvent
-from core.settings import Settings
-from core.web import install as install_web
 from manager.pictures import data_url
-from notify import sockets
-from notify.hub import Hub
-from tests.conftest import KEY
 from tests.factories import make_instance
+from tests.live import (
+    GUARD_S,
+    close_code,
+    hear,
+    line,
+    parts_of,
+    say,
+    served,
+    subscribed,
+    tell,
+    tiny,
+    waiting_for_locks,
+)
 from tests.waiting import until
-
-ROOT = Path(__file__).parents[2]
-GUARD_S = 10
-NOWHERE = "http://127.0.0.1:9"
-
-
-def line(base: str, headers: dict[str, str] | None = None, **how: Any) -> Any:
-    """A socket to `/ws`, closed at the end of its `with`."""
-    url = base.replace("http", "ws", 1) + "/ws"
-    times: dict[str, Any] = {"open_timeout": GUARD_S, "close_timeout": 3}
-    return connect(url, additional_headers=headers, compression=None, proxy=None, **times, **how)
-
-
-def say(client: ClientConnection, **frame: object) -> None:
-    client.send(json.dumps(frame))
-
-
-def hear(client: ClientConnection) -> Any:
-    return json.loads(client.recv(timeout=GUARD_S))
-
-
-def subscribed(client: ClientConnection, since: int | None = None) -> ClientConnection:
-    say(client, type="subscribe", since=since)
-    return client
-
-
-def close_code(client: ClientConnection) -> int | None:
-    """Read to the end; the code the server closed with."""
-    try:
-        while True:
-            client.recv(timeout=GUARD_S)
-    except ConnectionClosed as closed:
-        return closed.rcvd.code if closed.rcvd else None
-
-
-def tell(system: System, user: UUID, *numbers: int, ring: bool = True, filler: str = "") -> None:
-    """One event a number, each in a transaction of its own."""
-    for number in numbers:
-        with system.transaction() as connection:
-            data = {"number": number, "filler": filler}
-            events.record(connection, [DomainEvent(user_id=user, type="notice", data=data)])
-    if ring:
-        system.bell.ring(FEED_GREW, [str(user)])
 
 
 @pytest.fixture(scope="module")
 def system(place: Path, database_url: str) -> Iterator[System]:
     """The web role's parts, for all tests here: ending a listener takes a second."""
-    environ = {"ZELADOR_DATA_DIR": str(place / "settings"), "EVOLUTION_API_URL": NOWHERE, "EVOLUTION_API_KEY": KEY}
-    built = build(Settings.from_env(environ), database_url)
+    built = parts_of(place, database_url)
     yield built
     built.stop()
 
@@ -253,19 +206,6 @@ def test_a_frame_that_is_too_large_closes(web, system, user, bearer):
         assert close_code(client) == 1009
 
 
-def test_a_reader_that_stops_reading_is_dropped_and_holds_nobody_up(system, user):
-    """8 MB are more than the kernel keeps for anybody; the test's send deadline is 1 s instead of 10."""
-    with tiny(system, user, send_s=1.0) as (base, hub), line(base) as other, raw_socket(base) as slow:
-        hear(subscribed(other))
-        until(lambda: hub.listening, lambda n: n == 2)
-        tell(system, user, *range(1, 201), filler="x" * 40_000)
-        assert [hear(other)["id"] for _ in range(200)] == list(range(1, 201))
-        until(reading_threads, lambda n: n == 1)
-        tell(system, user, 201)
-        assert hear(other)["id"] == 201
-        assert bytes_until_eof(slow) < 200 * 40_000
-
-
 # --- who may ---------------------------------------------------------------------------------------------------
 
 
@@ -417,158 +357,8 @@ def test_many_writers_and_a_reader_agree(web, system, user, bearer, rows):
 
 
 def test_the_end_of_the_process_closes_with_1012(system, user):
-    with tiny(system, user) as (base, hub), line(base) as client, line(base) as silent:
+    with tiny(system, user) as (base, live), line(base) as client, line(base) as silent:
         hear(subscribed(client))
-        hub.stop()
+        live.hub.stop()
         assert close_code(client) == 1012
         assert close_code(silent) == 1012  # one that has not even subscribed
-
-
-# --- the same on gunicorn with gevent --------------------------------------------------------------------------------
-
-
-class Gunicorn:
-    """The web role as production runs it, in a process of its own."""
-
-    def __init__(self, environ: dict[str, str], port: int) -> None:
-        self.base = f"http://127.0.0.1:{port}"
-        self._environ = environ | {"PORT": str(port), "HOST": "127.0.0.1"}
-        self.start()
-
-    def start(self) -> None:
-        command = [sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app"]
-        self.process = subprocess.Popen(command, cwd=ROOT, env=self._environ)
-        until(self._answers, guard_s=30)
-
-    def _answers(self) -> bool:
-        with contextlib.suppress(requests.ConnectionError):
-            return requests.get(f"{self.base}/readyz", timeout=5).ok
-        return False
-
-    def stop(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(GUARD_S) == 0
-
-
-@pytest.fixture(scope="module")
-def gunicorn(place, database_url):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environ = {"PATH": os.environ["PATH"], "DATABASE_URL": database_url, "ZELADOR_DATA_DIR": str(place / "settings")}
-    environ |= {"EVOLUTION_API_URL": NOWHERE, "EVOLUTION_API_KEY": KEY, "LOG_LEVEL": "ERROR"}
-    server = Gunicorn(environ, port)
-    yield server
-    server.stop()
-
-
-def test_gevent_snapshot_stream_and_misbehaviour(gunicorn, web, system, user, bearer):
-    with line(gunicorn.base, bearer(user)) as client:
-        assert hear(subscribed(client))["id"] == 0
-        tell(system, user, *range(1, 301))
-        assert [hear(client)["id"] for _ in range(300)] == list(range(1, 301))
-        tell(system, user, 301, ring=False)
-        assert hear(client)["id"] == 301
-        client.send("{")
-        assert hear(client)["code"] == "BAD_FRAME"
-        client.send("x" * (16 * 1024 + 1))
-        assert close_code(client) == 1009
-    with line(gunicorn.base, bearer(user)) as client:
-        subscribed(client)
-        for _ in range(80):
-            say(client, type="ping")
-        assert close_code(client) == 4429
-    with pytest.raises(InvalidStatus) as refused, line(gunicorn.base, bearer(user), origin="https://evil.example"):
-        pass
-    assert refused.value.response.status_code == 403
-    broken = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "8"} | bearer(user)
-    assert requests.get(f"{gunicorn.base}/ws", headers=broken, timeout=10).status_code == 400
-
-
-def test_gevent_restart_with_resume(gunicorn, web, system, user, bearer):
-    """SIGTERM closes every socket with 1012 within seconds; who comes back misses nothing."""
-    tell(system, user, 1, 2)
-    with line(gunicorn.base, bearer(user)) as client, line(gunicorn.base, bearer(user)) as silent:
-        assert hear(subscribed(client))["id"] == 2
-        gunicorn.process.send_signal(signal.SIGTERM)
-        assert close_code(client) == 1012
-        assert close_code(silent) == 1012
-        assert gunicorn.process.wait(5) == 0
-    tell(system, user, 3, 4, 5)
-    gunicorn.start()
-    with line(gunicorn.base, bearer(user)) as client:
-        subscribed(client, since=2)
-        assert [hear(client)["id"] for _ in range(3)] == [3, 4, 5]
-
-
-def test_gevent_a_slow_reader_holds_nobody_up_and_gets_all_of_it_intact(gunicorn, web, system, user, bearer):
-    """The client stops reading after some frames of 40 KB; what it missed meanwhile comes from the feed."""
-    with line(gunicorn.base, bearer(user)) as slow, line(gunicorn.base, bearer(user)) as other:
-        hear(subscribed(slow))
-        hear(subscribed(other))
-        tell(system, user, *range(1, 401), filler="x" * 40_000)
-        assert [hear(other)["id"] for _ in range(400)] == list(range(1, 401))
-        assert [hear(slow)["id"] for _ in range(400)] == list(range(1, 401))
-
-
-# --- parts ---
-
-
-@contextlib.contextmanager
-def served(app: Flask) -> Iterator[str]:
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    server.daemon_threads = True  # type: ignore[attr-defined]  # a mixin's
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(5)
-
-
-@contextlib.contextmanager
-def tiny(system: System, user: UUID, **seams: float) -> Iterator[tuple[str, Hub]]:
-    """The socket route alone, for this user, with other times and a hub of its own."""
-    app, hub = Flask("tiny"), Hub(system.transaction)
-    install_web(app, secret_key="x" * 32, origins=frozenset(), secure=False)
-    facts: dict[str, Any] = {"transaction": system.transaction, "hub": hub, "origins": frozenset(), **seams}
-    sockets.install(app, sockets.Lines(user=lambda: Principal(user_id=user), status=lambda _: {}, **facts))
-    hub.start()
-    with served(app) as base:
-        yield base, hub
-        hub.stop()
-
-
-def raw_socket(base: str, headers: dict[str, str] | None = None) -> socket.socket:
-    """A client that subscribes and never reads again."""
-    port = int(base.rpartition(":")[2])
-    client = socket.create_connection(("127.0.0.1", port), timeout=GUARD_S)
-    lines = ["GET /ws HTTP/1.1", f"Host: 127.0.0.1:{port}", "Upgrade: websocket", "Connection: Upgrade"]
-    lines += ["Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg=="]
-    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
-    client.sendall("\r\n".join([*lines, "", ""]).encode())
-    assert b" 101 " in client.recv(200)
-    frame = b'{"type":"subscribe"}'
-    client.sendall(bytes([0x81, 0x80 | len(frame), 0, 0, 0, 0]) + frame)  # masked with zeros
-    return client
-
-
-def bytes_until_eof(client: socket.socket) -> int:
-    received = 0
-    with contextlib.suppress(ConnectionResetError):
-        while piece := client.recv(1 << 20):
-            received += len(piece)
-    return received
-
-
-def waiting_for_locks(system: System) -> int:
-    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    with system.transaction() as connection:
-        return int(connection.execute(text(query)).scalar_one())
-
-
-def reading_threads() -> int:
-    """Sockets of servers in this process: each has a thread that reads it."""
-    return sum("simple_websocket" in thread.name for thread in threading.enumerate())

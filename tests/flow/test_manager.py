@@ -229,7 +229,7 @@ def test_reconnecting_a_closed_one_goes_to_connect(system, sandbox, user):
     made = system.manager.ensure_user_instance(user)
     record = system.manager.reconnect_user_whatsapp(user)
     assert record.status is Status.QR_PENDING  # never paired, so connecting asks for a scan
-    assert asked(sandbox, "/instance/restart/") == 1
+    assert asked(sandbox, "/instance/restart/") == 0
     assert asked(sandbox, f"/instance/connect/{made.name}") == 1
     assert asked(sandbox, "POST /instance/create") == 1
 
@@ -238,6 +238,26 @@ def test_reconnecting_an_open_one_disturbs_nothing(system, sandbox, user):
     name = scanned(system, sandbox, user)
     assert system.manager.reconnect_user_whatsapp(user).status is Status.CONNECTED
     assert asked(sandbox, f"/instance/restart/{name}") == 0
+
+
+def test_an_open_one_that_is_not_believed_is_restarted(system, sandbox, user):
+    name = scanned(system, sandbox, user)
+    system.manager.reconnect_user_whatsapp(user, restart=True)
+    assert asked(sandbox, f"/instance/restart/{name}") == 1
+
+
+def test_restarting_a_closed_one_goes_to_connect(system, sandbox, user):
+    made = system.manager.ensure_user_instance(user)
+    assert system.manager.reconnect_user_whatsapp(user, restart=True).status is Status.QR_PENDING
+    assert asked(sandbox, "/instance/restart/") == 1
+    assert asked(sandbox, f"/instance/connect/{made.name}") == 1
+
+
+def test_one_that_its_owner_has_parted_from_is_not_reconnected(system, sandbox, user):
+    scanned(system, sandbox, user)
+    system.manager.part_user_whatsapp(user)
+    with pytest.raises(Conflict):
+        system.manager.reconnect_user_whatsapp(user)
 
 
 def test_an_open_that_nobody_reported_is_found_by_the_click(system, sandbox, user, rows):

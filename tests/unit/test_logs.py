@@ -239,3 +239,9 @@ def test_gunicorns_own_lines_are_redacted_too(logged, monkeypatch):
     (record,) = records(logged)
     assert record["action"] == f"Error handling request POST /api/webhook/t/{HIDDEN}"
     assert plain_text.getvalue() == ""
+
+
+def test_a_library_that_quotes_paths_is_silent_even_for_the_curious(logged):
+    configure("DEBUG")
+    logging.getLogger("urllib3.connectionpool").debug('http://ping.example "GET /planted HTTP/1.1" 200')
+    assert "planted" not in logged.getvalue()

@@ -5,7 +5,9 @@ from flask import Flask
 
 from core.errors import StorageUnavailable, Unauthenticated
 from core.web import Guard
-from monitor.routes import QUEUE_GAUGES, make_blueprint
+from monitor.gauges import QUEUE_GAUGES, Gauges, of_inbox
+from monitor.pulse import Beat
+from monitor.routes import make_blueprint
 from tests.clock import FrozenClock
 
 UNAUTHENTICATED = 401
@@ -43,8 +45,8 @@ def clock():
 
 @pytest.fixture
 def client(inbox, clock):
-    app = Flask("metrics")
-    app.register_blueprint(make_blueprint(clock, Nobody(), lambda: None, lambda: "closed", inbox.stats))
+    app, gauges = Flask("metrics"), [Gauges(of_inbox(inbox.stats), clock)]
+    app.register_blueprint(make_blueprint(clock, Nobody(), lambda: None, lambda: "closed", lambda: Beat.OK, gauges))
     app.register_error_handler(Unauthenticated, lambda _: ("", UNAUTHENTICATED))
     return app.test_client()
 

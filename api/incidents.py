@@ -1,0 +1,92 @@
+"""Incidents with their timelines and reports: all for administrators, their own for users."""
+
+from typing import Any
+
+from flask import Blueprint, jsonify, request
+from flask.typing import ResponseReturnValue
+
+from api.paging import Cursors, language_of, limit_of, text_of
+from api.shapes import iso, page
+from core.errors import Malformed
+from core.web import Guard
+from monitor.service import Headline, Monitoring, Story
+
+STATES = {"": None, "open": True, "closed": False}
+
+
+def make_blueprint(monitoring: Monitoring, guard: Guard, cursors: Cursors) -> Blueprint:
+    blueprint = Blueprint("incidents", __name__)
+
+    def listed(**whose: Any) -> ResponseReturnValue:
+        limit, language = limit_of(request.args), language_of(request.args)
+        before = cursors.entry(request.args.get("cursor"))
+        wanted = {"open": _state(), "kind": text_of(request.args, "kind") or None, **whose}
+        found = monitoring.find_incidents(**wanted, limit=limit + 1, before=before, language=language)
+        last = (found[limit - 1].incident.id,) if len(found) > limit else None
+        return jsonify(page([item(one) for one in found[:limit]], cursors.write(last)))
+
+    @blueprint.get("/api/admin/incidents")
+    def incidents() -> ResponseReturnValue:
+        """`state` (open, closed), `kind`, `instance` and `organization_id` choose."""
+        guard.admin()
+        instance, organization = text_of(request.args, "instance"), text_of(request.args, "organization_id")
+        return listed(instance_name=instance or None, organization_id=organization or None)
+
+    @blueprint.get("/api/admin/incidents/<int:incident_id>")
+    def incident(incident_id: int) -> ResponseReturnValue:
+        guard.admin()
+        return jsonify(_story(monitoring.incident(incident_id, language=language_of(request.args))))
+
+    @blueprint.post("/api/admin/incidents/<int:incident_id>/acknowledge")
+    def acknowledge(incident_id: int) -> ResponseReturnValue:
+        caller = guard.admin()
+        known = monitoring.acknowledge(incident_id, str(caller.user_id), language=language_of(request.args))
+        return jsonify({"success": True, **item(known)})
+
+    @blueprint.get("/api/whatsapp/incidents")
+    def own() -> ResponseReturnValue:
+        return listed(user_id=guard.user().user_id)
+
+    @blueprint.get("/api/whatsapp/incidents/<int:incident_id>")
+    def own_incident(incident_id: int) -> ResponseReturnValue:
+        caller = guard.user()
+        return jsonify(
+            _story(monitoring.incident(incident_id, user_id=caller.user_id, language=language_of(request.args)))
+        )
+
+    return blueprint
+
+
+def item(one: Headline) -> dict[str, Any]:
+    """`title` in the language asked for; `reasonCode` is Baileys'."""
+    incident = one.incident
+    return {
+        "id": incident.id,
+        "kind": incident.kind,
+        "severity": one.severity,
+        "title": one.title,
+        "instanceName": incident.instance_name,
+        "gateway": incident.gateway,
+        "userId": str(incident.user_id) if incident.user_id else None,
+        "organizationId": incident.organization_id,
+        "reasonCode": incident.reason,
+        "openedAt": iso(incident.opened_at),
+        "closedAt": iso(incident.closed_at),
+        "acknowledgedAt": iso(incident.acknowledged_at),
+        "acknowledgedBy": incident.acknowledged_by,
+    }
+
+
+def _story(story: Story) -> dict[str, Any]:
+    timeline = [
+        {"at": iso(step.at), "kind": step.kind, "code": step.code, "facts": dict(step.facts), "text": words}
+        for step, words in story.lines
+    ]
+    return {"success": True, **item(story.headline), "timeline": timeline, "report": story.report.as_dict()}
+
+
+def _state() -> bool | None:
+    asked = text_of(request.args, "state")
+    if asked not in STATES:
+        raise Malformed("state must be open or closed")
+    return STATES[asked]

@@ -1,0 +1,40 @@
+"""The live channel's HTTP side: a ticket that opens one socket, and the feed for where sockets do not pass."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flask import Blueprint, jsonify, request
+from flask.typing import ResponseReturnValue
+
+from core.access import Principal
+from core.errors import Malformed
+from core.web import Guard
+
+LONGEST_WAIT_S = 25
+USUAL_WAIT_S = 20
+Events = Callable[[Principal, int | None, float], Mapping[str, Any]]  # the feed after an id, within so many seconds
+
+
+def make_blueprint(guard: Guard, issue: Callable[[Principal], str], valid_s: int, events: Events) -> Blueprint:
+    blueprint = Blueprint("live", __name__)
+
+    @blueprint.post("/api/ws/ticket")
+    def ticket() -> ResponseReturnValue:
+        return jsonify({"success": True, "ticket": issue(guard.user()), "expiresIn": valid_s})
+
+    @blueprint.get("/api/events")
+    def feed() -> ResponseReturnValue:
+        """`since`: the last id that is known, none for a snapshot; `wait`: seconds to wait for news, 0 to 25."""
+        since, wait = _number("since", 2**63 - 1), _number("wait", LONGEST_WAIT_S)
+        return jsonify(events(guard.user(), since, USUAL_WAIT_S if wait is None else wait))
+
+    return blueprint
+
+
+def _number(name: str, most: int) -> int | None:
+    given = request.args.get(name)
+    if given is None:
+        return None
+    if not (given.isascii() and given.isdigit() and len(given) < 20 and int(given) <= most):
+        raise Malformed(f"{name} must be a whole number up to {most}")
+    return int(given)

@@ -1,0 +1,188 @@
+"""Socket.IO 4 clients: they join their organization and get the `whatsapp:*` events. An adapter over the same feed,
+rooms and rights as the websockets; python-socketio speaks the protocol, in plain threads.
+
+Nothing is resumed here: who was away asks the API. Sessions live in the process, so with several web processes a
+client must speak websocket at once (`transports: ["websocket"]`), or come to the same process each time.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import socketio
+import structlog
+from flask import Flask
+from socketio.exceptions import ConnectionRefusedError as Refused
+
+from core.access import Principal
+from core.errors import AppError
+from notify.dialects import WhatsApp
+from notify.feed import FeedEvent
+from notify.framing import LARGEST_FRAME
+from notify.guard import harden, is_allowed
+from notify.live import Live
+from notify.mailbox import Mailbox
+from notify.rooms import Room
+from notify.seats import Over
+
+log = structlog.get_logger()
+PATH = "/socket.io/"
+LOOK_S = 2.0
+SILENT_S = 10.0  # how long a session may be without a user
+MOST_WAITING = 256  # packets for a client that does not read them
+Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+class Named(WhatsApp):
+    """Name and payload, as JSON."""
+
+    def event(self, happened: FeedEvent, channel: str | None = None) -> Sequence[bytes]:  # noqa: ARG002 — rooms know it
+        found = self.named(happened)
+        return [json.dumps(found).encode()] if found else []
+
+
+class Client:
+    """One connected client and what it listens to."""
+
+    quiet = False  # python-socketio sees to that
+
+    def __init__(self, adapter: "SocketIO", sid: str, principal: Principal) -> None:
+        self._adapter, self._sid, self.principal = adapter, sid, principal
+        self.channels: set[str] = set()
+
+    def may_stay(self) -> None:
+        for channel in self.channels.copy():
+            self._adapter.live.rooms.open(self.principal, channel)
+
+    def end(self, code: int, why: str) -> None:
+        log.info("socket_closed", close_code=code, why=why)
+        self._adapter.server.disconnect(self._sid)
+
+
+class SocketIO:
+    """`answer` is a WSGI application: `/socket.io/`, and `behind` for the rest. Its thread starts with a client."""
+
+    def __init__(self, app: Flask, live: Live, behind: Wsgi) -> None:
+        self.live, self._app, self._behind = live, app, behind
+        self.server = socketio.Server(
+            async_mode="threading",
+            async_handlers=False,
+            cors_allowed_origins=lambda origin, environ: is_allowed(origin, environ.get("HTTP_HOST", ""), live.origins),
+            max_http_buffer_size=LARGEST_FRAME,
+        )
+        self._dialect = Named(live.rooms.of_user)
+        self._clients: dict[str, Client] = {}
+        self._mailboxes: dict[str, Mailbox] = {}
+        self._silent_since: dict[str, float] = {}
+        self._lock, self._woken = threading.Lock(), threading.Event()
+        self._thread = threading.Thread(target=self._run, name="socket-io", daemon=True)
+        for handler in (self.connect, self.disconnect):
+            self.server.on(handler.__name__, handler)
+        self.server.on("join-organization", self.join_organization)
+
+    def answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if not environ["PATH_INFO"].startswith(PATH):
+            return self._behind(environ, start_response)
+        is_new = "sid=" not in environ.get("QUERY_STRING", "")
+        if is_new and (self.live.seats.full or len(self.server.eio.sockets) >= self.live.seats.most):
+            start_response("503 Service Unavailable", [("Retry-After", "5"), ("Content-Length", "0")])
+            return []
+        self._start()
+        harden(environ, self.live.send_s)
+        answer: Iterable[bytes] = self.server.handle_request(environ, start_response)
+        return answer
+
+    def connect(self, sid: str, environ: dict[str, Any], auth: object = None) -> None:
+        client = Client(self, sid, self._who(environ, auth if isinstance(auth, Mapping) else {}))
+        try:
+            self.live.seats.take(client)
+        except Over as over:
+            raise Refused(over.why) from None
+        self._clients[sid] = client
+
+    def disconnect(self, sid: str, _: str = "") -> None:
+        client = self._clients.pop(sid, None)
+        if client:
+            self.live.seats.release(client)
+            for channel in client.channels:
+                self._left(channel)
+
+    def join_organization(self, sid: str, organization: object = None) -> dict[str, Any]:
+        """The acknowledgement, for those who ask for one; a refusal is also told as `error`."""
+        client = self._clients[sid]
+        try:
+            room = self.live.rooms.open(client.principal, f"org:{organization}")
+            if room.channel not in client.channels:
+                self._enter(client, sid, room)
+        except AppError as error:
+            refusal = {"code": error.code, "message": error.message}
+            self.server.emit("error", refusal, to=sid)
+            return {"success": False, **refusal}
+        return {"success": True, "channel": room.channel}
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread.ident is None:
+                self._thread.start()
+
+    def _who(self, environ: dict[str, Any], auth: Mapping[str, Any]) -> Principal:
+        """`auth: {ticket}` or `{token}` of the client, else the first request's headers."""
+        bearer = {"HTTP_AUTHORIZATION": f"Bearer {auth['token']}"} if "token" in auth else {}
+        try:
+            if "ticket" in auth:
+                return self.live.tickets.redeem(str(auth["ticket"]))
+            with self._app.request_context({**environ, **bearer, "REQUEST_METHOD": "GET"}):
+                return self.live.user()
+        except AppError as error:
+            raise Refused(error.message, {"code": error.code}) from None
+
+    def _enter(self, client: Client, sid: str, room: Room) -> None:
+        with self._lock:
+            if room.channel not in self._mailboxes:
+                mailbox = Mailbox(user_id=None, dialect=self._dialect, wake=self._woken.set)
+                self.live.hub.enter(mailbox, room)
+                self._mailboxes[room.channel] = mailbox
+            client.channels.add(room.channel)
+        self.server.enter_room(sid, room.channel)
+
+    def _left(self, channel: str) -> None:
+        with self._lock:
+            if any(channel in client.channels for client in list(self._clients.values())):
+                return
+            if mailbox := self._mailboxes.pop(channel, None):
+                self.live.hub.exit(mailbox, channel)
+
+    def _run(self) -> None:
+        look_at = 0.0
+        while not self.live.hub.stopping:
+            self._woken.wait(max(0.0, look_at - time.monotonic()))
+            self._woken.clear()
+            try:
+                self._hand_out()
+                if time.monotonic() >= look_at:
+                    look_at = time.monotonic() + LOOK_S
+                    self._look()
+            except Exception as error:  # all its clients hang on this thread
+                log.error("socket_io_failed", exc_info=error)
+        for session in list(self.server.eio.sockets.values()):
+            session.close(wait=False)
+
+    def _hand_out(self) -> None:
+        for channel, mailbox in list(self._mailboxes.items()):
+            while (frame := mailbox.take()) is not None:
+                name, data = json.loads(frame)
+                self.server.emit(name, data, room=channel)
+            while mailbox.missed:
+                self.server.emit("reset", {"channel": mailbox.missed.pop()}, room=channel)
+
+    def _look(self) -> None:
+        """Close sessions that belong to nobody, and those of clients that do not read."""
+        now, sessions = time.monotonic(), dict(self.server.eio.sockets)
+        nobody = {sid for sid in sessions if self.server.manager.sid_from_eio_sid(sid, "/") not in self._clients}
+        self._silent_since = {sid: self._silent_since.get(sid, now) for sid in nobody}
+        for sid, session in sessions.items():
+            silent = now - self._silent_since.get(sid, now) > SILENT_S
+            if silent or session.queue.qsize() > MOST_WAITING:
+                session.close(wait=False, abort=not silent)
