@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+import structlog
 from sqlalchemy import Connection
 
 from core import events
@@ -28,6 +29,7 @@ from monitor.silences import Active
 from monitor.telling import about_instance, about_server, parted
 from monitor.watched import Answer, Attempt, Counted, Watched
 
+log = structlog.get_logger()
 INTERVALS_UNSEEN = 3
 
 
@@ -142,6 +144,7 @@ class Watch:
             store.touch(connection, [decision.touched for decision in untouched if decision.is_news])
             history.extend(connection, [seen for d in (*untouched, *fresh) if (seen := d.verdict(at, self._gap))])
             events.record(connection, [*taken.events, *told])
+        _log(opened.server, decided, fresh)
         if users := {str(event.user_id) for event in (*taken.events, *told)}:
             self._rung(sorted(users))
         return list(zip(numbers, attempts, strict=True))
@@ -165,3 +168,14 @@ class Watch:
             for (decision, found), one in zip(about, written, strict=True)
         }
         return alerts.record(connection, told), ongoing
+
+
+def _log(server: Server, decided: Decided, fresh: Sequence[Decision]) -> None:
+    """What changed, and what was told."""
+    if decided.server.server.state is not server.state:
+        log.warning("gateway_changed", state=decided.server.server.state, before=server.state)
+    for decision in fresh:
+        before, after, told = decision.one.health, decision.outcome.health, decision.outcome.notices
+        if told or (before.state, before.policy) != (after.state, after.policy):
+            facts = {"failures": after.failures, "policy": after.policy, "reason": decision.one.reason}
+            log.info("health_changed", instance=decision.one.name, state=after.state, told=list(told), **facts)

@@ -77,7 +77,9 @@ class Trial:
         answers = {path: requests.get(base + path, timeout=10).status_code for path in ("/livez", "/readyz", "/health")}
         if set(answers.values()) != {200}:
             raise Failed(f"they answer {answers}")
-        return "/livez, /readyz and /health answer 200"
+        if requests.get(base + "/readyz", timeout=10).json()["status"] != "ok":
+            raise Failed("the health monitor has stopped")
+        return "/livez, /readyz and /health answer 200, the health monitor is at work"
 
     def clear_away(self) -> None:
         with self.system.transaction() as connection:
