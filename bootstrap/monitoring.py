@@ -69,7 +69,7 @@ def make_monitor(
     timeline = Timeline()
     clock = clock or timeline
     leader = Leader(transaction, f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}", timeline, lease=lease)
-    actions = Actions(transaction, clock, manager.reconnect_user_whatsapp)
+    actions = Actions(transaction, clock, manager.reconnect_user_whatsapp, leader.fence)
     interval = timedelta(milliseconds=settings.health_check_interval_ms)
     watch = None
     if gateway:

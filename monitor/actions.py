@@ -4,11 +4,11 @@ takes a minute keeps no check waiting.
 Each attempt was written down and counted before: one that a crash cuts off has no outcome, and is not repeated.
 """
 
-import queue
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import structlog
+from sqlalchemy import Connection
 
 from core.clock import Clock
 from core.db import Transaction
@@ -16,7 +16,8 @@ from core.errors import AppError
 from manager.lifecycle import InstanceRecord, Status
 from monitor import counters, store
 from monitor.health import Action
-from monitor.watched import SHOWS_CODE, Answer, Attempt
+from monitor.leader import Deposed
+from monitor.watched import OVERTAKEN, SHOWS_CODE, Attempt
 
 log = structlog.get_logger()
 AT_ONCE = 4
@@ -24,27 +25,28 @@ OUTCOMES = {Status.QR_PENDING: SHOWS_CODE, Status.CONNECTED: "open"}
 
 
 class Actions:
-    """`reconnect(user id, restart=…)` is the manager's. Opens threads at the first attempt."""
+    """`reconnect(user id, restart=…)` is the manager's, `fence` the leader's. Opens threads at the first attempt."""
 
-    def __init__(self, transaction: Transaction, clock: Clock, reconnect: Callable[..., InstanceRecord]) -> None:
-        self._transaction, self._clock, self._reconnect = transaction, clock, reconnect
+    def __init__(
+        self,
+        transaction: Transaction,
+        clock: Clock,
+        reconnect: Callable[..., InstanceRecord],
+        fence: Callable[[Connection, int], None],
+    ) -> None:
+        self._transaction, self._clock, self._reconnect, self._fence = transaction, clock, reconnect, fence
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="reconnect")
-        self._answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
         self._running: set[Future[None]] = set()
+
+    @property
+    def room(self) -> int:
+        """How many could begin at once."""
+        self._running = {one for one in self._running if not one.done()}
+        return AT_ONCE - len(self._running)
 
     def start(self, attempts: Iterable[tuple[int, Attempt]]) -> None:
         """Begin these; each by the number it was written down with."""
-        self._running = {one for one in self._running if not one.done()}
         self._running |= {self._pool.submit(self._perform, number, attempt) for number, attempt in attempts}
-
-    def answers(self) -> Sequence[Answer]:
-        """What has come in since the last call."""
-        found = []
-        while True:
-            try:
-                found.append(self._answers.get_nowait())
-            except queue.Empty:
-                return found
 
     def finish(self) -> None:
         """Wait for those under way."""
@@ -55,15 +57,25 @@ class Actions:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _perform(self, number: int, attempt: Attempt) -> None:
-        outcome = self._tried(attempt)
-        counters.tried(attempt.action, outcome)
-        log.info("reconnect_tried", instance=attempt.name, how=attempt.action, attempt=attempt.number, outcome=outcome)
+        """What the gateway answered stands in the attempt's row, for the next step of whoever leads then."""
         try:
+            outcome = self._tried(attempt) if self._is_wanted(attempt) else OVERTAKEN
             with self._transaction() as connection:
                 store.answered(connection, number, outcome, self._clock.now())
         except AppError as error:
             log.warning("outcome_not_kept", instance=attempt.name, code=error.code)
-        self._answers.put(Answer(instance_id=attempt.instance_id, outcome=outcome))
+            return
+        counters.tried(attempt.action, outcome)
+        log.info("reconnect_tried", instance=attempt.name, how=attempt.action, attempt=attempt.number, outcome=outcome)
+
+    def _is_wanted(self, attempt: Attempt) -> bool:
+        """Looked at right before the call. Raises StorageUnavailable."""
+        try:
+            with self._transaction() as connection:
+                self._fence(connection, attempt.term)
+                return store.is_wanted(connection, attempt)
+        except Deposed:
+            return False
 
     def _tried(self, attempt: Attempt) -> str:
         try:

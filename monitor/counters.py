@@ -15,10 +15,10 @@ from prometheus_client import Counter, Histogram
 from core.errors import AppError
 from monitor.health import Action
 from monitor.probe import Look, Probe, Survey, Target
-from monitor.watched import SHOWS_CODE
+from monitor.watched import OVERTAKEN, SHOWS_CODE
 
 OTHER = "other"
-ANSWERS = ("asked", "open", SHOWS_CODE, "crashed")
+ANSWERS = ("asked", "open", SHOWS_CODE, OVERTAKEN, "crashed")
 BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 TICKS = Histogram("zelador_tick_seconds", "Steps of the watch that went well", buckets=BUCKETS_S)
 FAILURES = Counter("zelador_tick_failures", "Steps of the watch that broke off")

@@ -14,7 +14,7 @@ from monitor.inputs import Outcome, is_quiet, judged, observations, round_of, ve
 from monitor.probe import Look
 from monitor.quiet import settled_until
 from monitor.rhythm import Rhythm, listened
-from monitor.servers import Server, ServerJudgement, ServerRules, ServerState
+from monitor.servers import Round, Server, ServerJudgement, ServerRules, ServerState
 from monitor.watched import Answer, Attempt, Counted, Kept, Touched, Watched
 
 JITTER = 0.1  # of the interval, and never later than it
@@ -74,7 +74,7 @@ class Decision:
             return None
         return Sighting(instance_id=self.one.id, state=found, at=seen_at, updated_at=self.one.updated_at)
 
-    def attempt(self, incident_id: int | None) -> Attempt | None:
+    def attempt(self, incident_id: int | None, term: int) -> Attempt | None:
         action, health = self.outcome.action, self.outcome.health
         if action is None:
             return None
@@ -86,6 +86,8 @@ class Decision:
             number=health.attempts,
             reason=self.one.reason,
             incident_id=incident_id,
+            asked_at=self.one.asked_at,
+            term=term,
         )
 
     def kept(self, incident_id: int | None, *, sighted: bool) -> Kept:
@@ -102,6 +104,7 @@ class Decision:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decided:
+    seen: Round
     server: ServerJudgement
     decisions: Sequence[Decision]
 
@@ -121,9 +124,11 @@ def decide(
     rules: Rules,
     server_rules: ServerRules,
     luck: Callable[[], float],
+    room: int,
 ) -> Decided:
-    """`answers`: instance → what an attempt of ours was answered."""
-    judgement = judge_server(server, round_of(at, look, rows, counted), server_rules)
+    """`answers`: instance → what an attempt of ours was answered. `room`: for so many attempts more: none waits."""
+    seen_of_all = round_of(at, look, rows, counted)
+    judgement = judge_server(server, seen_of_all, server_rules)
     tokens, decisions = judgement.server, []
     spent = take_token(tokens, at, server_rules, counted.enabled)
     for one in rows:
@@ -131,10 +136,10 @@ def decide(
         answer = answers.get(one.id)
         seen: list[Observation] = [Attempted(at=at, shows_code=answer.shows_code)] if answer else []
         seen += observations(one, found, at)
-        fleet = Fleet(frozen=judgement.frozen, token=spent is not None, busy=one.busy)
+        fleet = Fleet(frozen=judgement.frozen, token=spent is not None and room > 0, busy=one.busy)
         outcome = judged(one, seen, rules, fleet, luck())
         if outcome.action and spent:
-            tokens, spent = spent, take_token(spent, at, server_rules, counted.enabled)
+            tokens, spent, room = spent, take_token(spent, at, server_rules, counted.enabled), room - 1
         rhythm = listened(one.rhythm, one.heard_at, at) if found is State.CONNECTED else one.rhythm
         due_at = _due_at(one, look, outcome, at, rules.interval, luck())
         decisions.append(
@@ -148,7 +153,7 @@ def decide(
                 settled_until=settled_until(outcome.health, at, luck()) if found is State.CONNECTED else None,
             )
         )
-    return Decided(server=replace(judgement, server=tokens), decisions=decisions)
+    return Decided(seen=seen_of_all, server=replace(judgement, server=tokens), decisions=decisions)
 
 
 def _due_at(one: Watched, look: Look, outcome: Outcome, at: datetime, interval: timedelta, luck: float) -> datetime:

@@ -56,6 +56,7 @@ def _timely(known: Server, at: datetime, rules: ServerRules) -> Server:
         probe_at=by(known.probe_at, rules.probe_refused_every),
         grace_until=by(known.grace_until, max(GRACE * rules.interval, rules.mass_rest)),
         throttled_until=by(known.throttled_until, rules.mass_at_most),
+        filled_at=by(known.filled_at, timedelta(0)),
     )
 
 

@@ -22,12 +22,15 @@ TRUSTED = 14 / 15  # of the lease
 ASKED = 1 / 3
 NAME = "monitor"
 RENEW = text("""
-UPDATE monitor_terms SET until = now() + :lease WHERE name = :name AND holder = :holder AND term = :term RETURNING now()
+UPDATE monitor_terms SET until = now() + :lease
+WHERE name = :name AND holder = :holder AND term = :term AND until > now()
+RETURNING now()
 """)
+# a lease that ends far ahead was given by a clock that was set back since: its holder could only wait
 TAKE = text("""
 INSERT INTO monitor_terms AS held (name, holder, term, until) VALUES (:name, :holder, 1, now() + :lease)
 ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, term = held.term + 1, until = excluded.until
-WHERE held.until < now()
+WHERE held.until <= now() OR held.until > now() + 2 * CAST(:lease AS interval)
 RETURNING term, now() AS now
 """)
 # who freezes here must not keep the others from leading for longer than the lease lasts

@@ -10,17 +10,17 @@ from sqlalchemy import Connection, text
 from core.db import array
 from monitor.health import Health, HealthState, Policy
 from monitor.judge import SURE
-from monitor.store import WATCHED
+from monitor.store import LOOKED_AT
 
 REST = timedelta(minutes=10)
 DUE = "(h.due_at <= :at OR h.due_at > :horizon)"
 COUNT = text(f"""
-SELECT count(*) FROM whatsapp_instances wi JOIN instance_health h ON h.instance_id = wi.id WHERE {WATCHED} AND {DUE}
+SELECT count(*) FROM whatsapp_instances wi JOIN instance_health h ON h.instance_id = wi.id WHERE {LOOKED_AT} AND {DUE}
 """)  # noqa: S608 — constants of ours
 CLEAR = text(f"""
 UPDATE instance_health h SET checked_at = :at, due_at = :next
 FROM whatsapp_instances wi
-WHERE wi.id = h.instance_id AND {WATCHED} AND {DUE}
+WHERE wi.id = h.instance_id AND {LOOKED_AT} AND {DUE}
     AND h.settled_until > :at AND h.checked_at > :seen_since AND h.noticed_at = wi.updated_at
     AND coalesce(wi.gateway_name, wi.instance_name) = ANY(CAST(:open AS text[]))
 """)  # noqa: S608 — constants of ours

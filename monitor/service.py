@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, func, select
 
 from core import audit
 from core.clock import Clock
@@ -94,14 +94,14 @@ class Monitoring:
     def health_of(self, user_id: UUID) -> HealthView | None:
         """The user's instance; None where there is none."""
         with self.transaction() as connection:
-            return overview.by_user(connection, user_id, self._fresh)
+            return overview.by_user(connection, user_id, self._fresh(connection))
 
     def find_instances(self, *, organization_id: str | None, limit: int, after: Place | None) -> Listed:
         """Instances by name, `limit` of them beyond `after`."""
         now = self.clock.now()
         with self.transaction() as connection:
             found = overview.listed(
-                connection, self._fresh, organization_id=organization_id, limit=limit + 1, after=after
+                connection, self._fresh(connection), organization_id=organization_id, limit=limit + 1, after=after
             )
             items = found[:limit]
             month = history.uptime(connection, [one.id for one in items], [Window(since=now - MONTH, until=now)])
@@ -111,12 +111,12 @@ class Monitoring:
     def instance_history(self, name: str, *, language: str = "pt") -> History:
         """Raises NotFound."""
         with self.transaction() as connection:
-            return self._history(connection, overview.by_name(connection, name, self._fresh), language)
+            return self._history(connection, overview.by_name(connection, name, self._fresh(connection)), language)
 
     def history_of(self, user_id: UUID, *, language: str = "pt") -> History:
         """The user's own. Raises NotFound."""
         with self.transaction() as connection:
-            return self._history(connection, overview.by_user(connection, user_id, self._fresh), language)
+            return self._history(connection, overview.by_user(connection, user_id, self._fresh(connection)), language)
 
     def find_incidents(
         self,
@@ -174,8 +174,9 @@ class Monitoring:
 
     def public_status(self, token: str) -> PublicStatus:
         """Raises NotFound."""
-        now, fresh = self.clock.now(), self._fresh
+        now = self.clock.now()
         with self.transaction() as connection:
+            fresh = self._fresh(connection)
             one = overview.by_token(connection, token, fresh)
             if one is None:
                 raise NotFound("There is no such status", code="STATUS_NOT_FOUND")
@@ -186,9 +187,10 @@ class Monitoring:
         (last,) = running
         return PublicStatus(verdict=last.verdict, since=last.since, checked_at=one.checked_at, uptime=month)
 
-    @property
-    def _fresh(self) -> Freshness:
-        return Freshness(now=self.clock.now(), interval=self.interval)
+    def _fresh(self, connection: Connection) -> Freshness:
+        """By the database's clock, as the monitor's own time is: this host's may be another."""
+        now = connection.execute(select(func.now())).scalar_one()
+        return Freshness(now=now, interval=self.interval)
 
     def _history(self, connection: Connection, one: HealthView | None, language: str) -> History:
         if one is None:

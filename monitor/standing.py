@@ -70,6 +70,7 @@ def resumed(known: Health) -> Health:
         replaced_at=known.replaced_at,
         restarted_at=known.restarted_at,
         asked_at=known.asked_at,
+        checked_at=known.checked_at,
         observed_at=known.observed_at,
     )
 

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
+import structlog
 from pydantic import TypeAdapter
 from sqlalchemy import Connection, RowMapping, text
 
@@ -17,13 +18,16 @@ from manager.providers.port import State
 from monitor.health import Health
 from monitor.rhythm import Rhythm
 from monitor.servers import Server
-from monitor.watched import Attempt, Counted, Kept, Touched, Watched
+from monitor.watched import Answer, Attempt, Counted, Kept, Touched, Watched
 
+log = structlog.get_logger()
 # whoever has never been connected, or was parted from by their own wish, is not missed
 WATCHED = """
 wi.hooked_at IS NOT NULL AND wi.deleted_at IS NULL AND NOT wi.spent AND wi.last_connected_at IS NOT NULL
 AND wi.user_id IS NOT NULL AND wi.provider = coalesce(:gateway, wi.provider)
 """
+# nobody is looked at, or counted, whom a person has paused
+LOOKED_AT = f"{WATCHED} AND NOT h.memory ? 'paused'"
 BEGIN = text(f"""
 INSERT INTO instance_health (instance_id, due_at)
 SELECT wi.id, CAST(:at AS timestamptz) FROM whatsapp_instances wi WHERE {WATCHED}
@@ -44,7 +48,7 @@ LEFT JOIN health_intervals i ON i.instance_id = wi.id AND i.until IS NULL
 WHERE {WATCHED}
 """  # noqa: S608 — a constant of ours
 DUE = text(f"""
-{ROWS} AND (:looking AND (h.due_at <= :at OR h.due_at > :horizon)
+{ROWS} AND NOT h.memory ? 'paused' AND (:looking AND (h.due_at <= :at OR h.due_at > :horizon)
             OR h.noticed_at IS DISTINCT FROM wi.updated_at OR wi.id = ANY(CAST(:also AS uuid[])))
 ORDER BY h.due_at, wi.id
 """)
@@ -52,7 +56,7 @@ NAMED = text(f"{ROWS} AND wi.instance_name = :name FOR UPDATE OF h")
 COUNTED = text(f"""
 SELECT count(*) AS enabled, count(*) FILTER (WHERE h.memory ? 'failing_since') AS failing,
        count(*) FILTER (WHERE wi.reason = 405 AND wi.state <> 'connected') AS outdated
-FROM whatsapp_instances wi JOIN instance_health h ON h.instance_id = wi.id WHERE {WATCHED}
+FROM whatsapp_instances wi JOIN instance_health h ON h.instance_id = wi.id WHERE {LOOKED_AT}
 """)  # noqa: S608 — a constant of ours
 LEFT = text(f"""
 WITH gone AS (
@@ -91,12 +95,27 @@ FROM unnest(CAST(:ids AS uuid[]), CAST(:checked AS timestamptz[]), CAST(:due AS 
     AS new (id, checked_at, due_at, noticed_at, settled_until, rhythm)
 WHERE h.instance_id = new.id
 """)
+POSTPONE = text("UPDATE instance_health SET due_at = :due WHERE instance_id = ANY(CAST(:ids AS uuid[]))")
 ATTEMPT = text("""
 INSERT INTO connection_events (instance_id, incident_id, at, action, number, reason)
 SELECT id, incident, :at, action, number, reason
 FROM unnest(CAST(:ids AS uuid[]), CAST(:incidents AS bigint[]), CAST(:actions AS text[]), CAST(:numbers AS integer[]),
     CAST(:reasons AS integer[])) WITH ORDINALITY AS new (id, incident, action, number, reason, n)
 ORDER BY n RETURNING id
+""")
+STILL_WANTED = text("""
+SELECT FROM instance_health h JOIN whatsapp_instances wi ON wi.id = h.instance_id
+WHERE h.instance_id = :id AND NOT h.memory ? 'paused' AND NOT h.memory ? 'policy'
+    AND wi.asked_at IS NOT DISTINCT FROM :asked_at AND NOT wi.spent AND wi.deleted_at IS NULL
+""")
+ANSWERS = text("""
+SELECT DISTINCT ON (e.instance_id) e.instance_id, e.outcome FROM connection_events e
+JOIN whatsapp_instances wi ON wi.id = e.instance_id AND wi.provider = :gateway
+WHERE NOT e.taken_in AND e.outcome IS NOT NULL ORDER BY e.instance_id, e.id DESC
+""")
+TAKE_IN = text("""
+UPDATE connection_events SET taken_in = true
+WHERE NOT taken_in AND outcome IS NOT NULL AND instance_id = ANY(CAST(:ids AS uuid[]))
 """)
 ANSWERED = text("UPDATE connection_events SET outcome = :outcome, ended_at = :at WHERE id = :id")
 SERVER = text("SELECT memory, incident_id FROM gateway_health WHERE name = :name")
@@ -106,6 +125,7 @@ VALUES (:name, :state, CAST(:memory AS jsonb), :incident)
 ON CONFLICT (name) DO UPDATE SET state = excluded.state, memory = excluded.memory, incident_id = excluded.incident_id
 """)
 HEALTH, RHYTHM, SERVERS = TypeAdapter(Health), TypeAdapter(Rhythm), TypeAdapter(Server)
+UNREADABLE = 1_000  # attempts: no episode has so many
 ELSEWHERE = {"checked_at", "observed_at"}  # they change with every look, and have a column
 
 
@@ -183,8 +203,32 @@ def attempt(connection: Connection, attempts: Sequence[Attempt], at: datetime) -
     return list(connection.execute(ATTEMPT, {**values, "at": at}).scalars())
 
 
+def is_wanted(connection: Connection, one: Attempt) -> bool:
+    """Whether nothing has come in between that forbids it: a pause, a verdict that it cannot help, a person who took it
+    in hand."""
+    return connection.execute(STILL_WANTED, {"id": one.instance_id, "asked_at": one.asked_at}).first() is not None
+
+
 def answered(connection: Connection, attempt_id: int, outcome: str, at: datetime) -> None:
     connection.execute(ANSWERED, {"id": attempt_id, "outcome": outcome, "at": at})
+
+
+def postpone(connection: Connection, ids: Collection[UUID], due_at: datetime) -> None:
+    """Nobody looks at these before that."""
+    if ids:
+        connection.execute(POSTPONE, {"ids": array(ids), "due": due_at})
+
+
+def answers(connection: Connection, gateway: str) -> dict[UUID, Answer]:
+    """What attempts were answered and nobody has taken in yet, the newest of each instance."""
+    rows = connection.execute(ANSWERS, {"gateway": gateway})
+    return {row.instance_id: Answer(instance_id=row.instance_id, outcome=row.outcome) for row in rows}
+
+
+def take_in(connection: Connection, ids: Collection[UUID]) -> None:
+    """The answers of these are taken in."""
+    if ids:
+        connection.execute(TAKE_IN, {"ids": array(ids)})
 
 
 def touch(connection: Connection, touched: Sequence[Touched]) -> None:
@@ -222,6 +266,15 @@ def rhythm_of(rhythm: Rhythm) -> str:
     return RHYTHM.dump_json(rhythm, exclude_defaults=True).decode()
 
 
+def _health(name: str, memory: str) -> Health:
+    """What cannot be read, after a way back from a later version, is begun anew, without a budget to spend."""
+    try:
+        return HEALTH.validate_json(memory)
+    except ValueError as error:
+        log.error("health_unreadable", instance=name, error=type(error).__name__)
+        return Health(attempts=UNREADABLE)
+
+
 def _watched(row: RowMapping) -> Watched:
     worked_at, failed_at = row["send_worked_at"], row["send_failed_at"]
     proofs = [at for at in (worked_at, row["last_connected_at"]) if at]
@@ -239,7 +292,7 @@ def _watched(row: RowMapping) -> Watched:
         asked_at=row["asked_at"],
         heard_at=row["heard_at"],
         sends_fail=failed_at is not None and all(failed_at > at for at in proofs),
-        health=HEALTH.validate_json(row["memory"]),
+        health=_health(row["instance_name"], row["memory"]),
         rhythm=RHYTHM.validate_json(row["rhythm"]),
         version=row["version"],
         checked_at=row["checked_at"],

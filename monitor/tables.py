@@ -84,12 +84,14 @@ class HealthInterval(Base):
 
 class ConnectionEvent(Base):
     """The history of reconnecting: what was tried (`action`: connect, restart or revive), the `number`th time in its
-    episode, and what the gateway answered (null: nobody knows, the process died over it)."""
+    episode, and what the gateway answered (null: nobody knows, the process died over it). `taken_in`: the judge has
+    heard of the answer."""
 
     __tablename__ = "connection_events"
     __table_args__ = (
         Index("ix_connection_events_instance", "instance_id", "id"),
         Index("ix_connection_events_at", "at"),
+        Index("ix_connection_events_news", "instance_id", postgresql_where=text("NOT taken_in")),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
@@ -100,6 +102,7 @@ class ConnectionEvent(Base):
     number: Mapped[int]
     reason: Mapped[int | None]
     outcome: Mapped[str | None] = mapped_column(Text)
+    taken_in: Mapped[bool] = mapped_column(server_default=text("false"))
     ended_at: Mapped[datetime | None] = mapped_column(MOMENT)
 
 

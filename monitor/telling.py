@@ -8,11 +8,13 @@ from datetime import datetime
 from typing import Any
 
 from manager.providers.port import State
-from monitor.deciding import Decision
+from monitor.deciding import Decided, Decision
 from monitor.health import Health
 from monitor.incidents import Happening, Step, Subject
-from monitor.inputs import steps_between
-from monitor.servers import Server, ServerJudgement
+from monitor.inputs import ENDED, steps_between
+from monitor.servers import Round, Server, ServerKind, ServerState
+
+MOST_NAMES = 50
 
 
 def about_instance(gateway: str, decision: Decision, at: datetime) -> Happening | None:
@@ -40,21 +42,20 @@ def about_instance(gateway: str, decision: Decision, at: datetime) -> Happening 
 
 
 def about_server(
-    gateway: str, before: Server, incident_id: int | None, judgement: ServerJudgement, at: datetime, affected: int
+    gateway: str, before: Server, incident_id: int | None, decided: Decided, at: datetime
 ) -> Happening | None:
-    after = judgement.server
+    judgement, after = decided.server, decided.server.server
     if not judgement.notices and incident_id is None:
         return None
-    changed = before.state is not after.state
-    step = Step(at=at, kind="verdict", code=f"gateway_{after.state}", facts={"faults": after.faults})
     since = before.since if incident_id else None
+    affected = _affected(after.kind or before.kind, decided.seen)
     facts: dict[str, Any] = {"gateway": gateway, "affected": affected, "seconds": _seconds(since, at)}
     return Happening(
         subject=Subject(gateway=gateway),
         incident_id=incident_id,
         at=at,
         notices=tuple(judgement.notices),
-        steps=(step,) if changed else (),
+        steps=tuple(_server_steps(before, decided, at)),
         facts=facts,
         reason=None,
         closes=not after.incident,
@@ -78,6 +79,22 @@ def parted(gateway: str, left: Sequence[Any], at: datetime) -> list[Happening]:
         for row in left
         if row["incident_id"]
     ]
+
+
+def _affected(kind: ServerKind | None, seen: Round) -> int:
+    """How many instances it is about."""
+    few = {ServerKind.GATEWAY_MASS: max(seen.failing, seen.missing), ServerKind.GATEWAY_OUTDATED: seen.outdated}
+    return few.get(kind, seen.enabled) if kind else seen.enabled
+
+
+def _server_steps(before: Server, decided: Decided, at: datetime) -> Iterator[Step]:
+    after = decided.server.server
+    if after.state is before.state:
+        return
+    if after.state is ServerState.MASS:
+        names = sorted(one.one.name for one in decided.decisions if one.found in ENDED)
+        yield Step(at=at, kind="signal", code="fell", facts={"instances": names[:MOST_NAMES], "count": len(names)})
+    yield Step(at=at, kind="verdict", code=f"gateway_{after.state}", facts={"faults": after.faults})
 
 
 def _evidence(decision: Decision) -> Iterator[Step]:

@@ -1,14 +1,17 @@
 """The monitor's own time: the database's, without its jumps.
 
-Between two readings of the database's clock it runs by the machine's monotonic one; where the database's has jumped
-(NTP, an operator, a change of host) it is followed slowly, so that no interval, deadline or count ever sees more than a
-tenth of it.
+Between two readings of the database's clock it runs by the machine's monotonic one; where the database's has drifted
+away (NTP, a change of host) it is followed slowly, so that no interval, deadline or count ever sees more than a tenth
+of it. A leap of more than two minutes is believed: the judge knows what to make of a clock that was set back, and of
+time in which nobody looked.
 """
 
 import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+
+LEAP = timedelta(minutes=2)
 
 
 class Timeline:
@@ -28,8 +31,9 @@ class Timeline:
                 self._known = database_now, self._monotonic()
                 return
             own, slack = self._now(), timedelta(seconds=(self._monotonic() - self._known[1]) / 10)
-            drift = max(-slack, min(slack, database_now - own))
-            self._known = own + drift, self._monotonic()
+            drift = database_now - own
+            followed = drift if abs(drift) > LEAP else max(-slack, min(slack, drift))
+            self._known = own + followed, self._monotonic()
 
     def forget(self) -> None:
         """Believe the next reading as it is: we have not led for a while, perhaps the whole machine slept."""

@@ -72,10 +72,9 @@ class Watch:
     def step(self, term: int) -> None:
         """Raises Deposed where somebody else leads by now, StorageUnavailable."""
         at = self._clock.now()
-        answers = {answer.instance_id: answer for answer in self._actions.answers()}
         opened = self._open(term, at)
         survey = self._survey(opened, at)
-        rows = self._load(term, at, opened, survey, answers)
+        rows, answers = self._load(term, at, opened, survey)
         targets = [Target(name=one.gateway_name, heard=one.heard_lately) for one in rows if one.due]
         decided = decide(
             at=at,
@@ -87,6 +86,7 @@ class Watch:
             rules=self._rules,
             server_rules=self._server_rules,
             luck=self._luck,
+            room=self._actions.room,
         )
         self._actions.start(self._keep(term, at, opened, decided))
 
@@ -115,17 +115,19 @@ class Watch:
         return self._probe.survey(opened.due)
 
     def _load(
-        self, term: int, at: datetime, opened: Opened, survey: Survey, answers: Mapping[UUID, Answer]
-    ) -> list[Watched]:
-        """Those to be judged: due and not cleared by the survey, or changed."""
+        self, term: int, at: datetime, opened: Opened, survey: Survey
+    ) -> tuple[list[Watched], Mapping[UUID, Answer]]:
+        """Those to be judged: due and not cleared by the survey, changed, or answered; and the answers."""
         gateway, longest, looking = self._gateway, self._longest, opened.server.state not in AWAY
         with self._transaction() as connection:
             self._fence(connection, term)
             if survey.open and not opened.silent.is_maintaining:
                 quiet.clear(connection, gateway, survey.open, at, self._rules.interval, longest, self._gap)
+            answers = store.answers(connection, gateway)
             rows = store.load(connection, gateway, at, longest, answers, looking=looking)
-        silent = opened.silent
-        return [one for one in rows if not (one.health.paused or silent.maintains(one.id, one.organization_id))]
+            left_alone = {one.id for one in rows if opened.silent.maintains(one.id, one.organization_id)}
+            store.postpone(connection, left_alone, at + self._rules.interval)
+        return [one for one in rows if one.id not in left_alone], answers
 
     def _keep(self, term: int, at: datetime, opened: Opened, decided: Decided) -> list[tuple[int, Attempt]]:
         """Everything in one transaction; the attempts that were written down."""
@@ -138,9 +140,10 @@ class Watch:
             fresh = [decision for one, decision in loud.items() if one in held and one in current]
             taken = sightings.take_in(connection, held, [found for d in fresh if (found := d.sighting)])
             told, ongoing = self._tell(connection, at, opened, decided, fresh)
-            attempts = [tried for d in fresh if (tried := d.attempt(ongoing.get(d.one.id)))]
+            attempts = [tried for d in fresh if (tried := d.attempt(ongoing.get(d.one.id), term))]
             numbers = store.attempt(connection, attempts, at)
             store.save(connection, [d.kept(ongoing.get(d.one.id), sighted=d.one.id in taken.ids) for d in fresh])
+            store.take_in(connection, [d.one.id for d in fresh if d.answer])
             store.touch(connection, [decision.touched for decision in untouched if decision.is_news])
             history.extend(connection, [seen for d in (*untouched, *fresh) if (seen := d.verdict(at, self._gap))])
             events.record(connection, [*taken.events, *told])
@@ -154,7 +157,7 @@ class Watch:
     ) -> tuple[list[DomainEvent], dict[UUID, int | None]]:
         """Frames for people, and the open incident of each instance; the server's is kept here."""
         before, after, incident = opened.server, decided.server, opened.server_incident
-        server = about_server(self._gateway, before, incident, after, at, opened.counted.enabled)
+        server = about_server(self._gateway, before, incident, decided, at)
         about = [(one, found) for one in fresh if (found := about_instance(self._gateway, one, at))]
         written = incidents.write(connection, [*([server] if server else []), *(found for _, found in about)])
         told = [word for one in written for word in one.told]

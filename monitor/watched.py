@@ -8,7 +8,7 @@ from manager.providers.port import State
 from monitor.health import Action, Health
 from monitor.rhythm import Rhythm
 
-SHOWS_CODE = "shows_code"
+SHOWS_CODE, OVERTAKEN = "shows_code", "overtaken"  # it was not made: something came in between
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,7 +83,8 @@ class Counted:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Attempt:
-    """Something to be done by the manager, the `number`th time in its episode."""
+    """Something to be done by the manager, the `number`th time in its episode. `asked_at`: which asking of a person was
+    known when it was decided, in which `term`."""
 
     instance_id: UUID
     user_id: UUID
@@ -92,11 +93,13 @@ class Attempt:
     number: int
     reason: int | None
     incident_id: int | None
+    asked_at: datetime | None
+    term: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
-    """What an attempt was answered: `asked`, `open`, SHOWS_CODE, or an error's code."""
+    """What an attempt was answered: `asked`, `open`, SHOWS_CODE, OVERTAKEN, or an error's code."""
 
     instance_id: UUID
     outcome: str

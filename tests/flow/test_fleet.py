@@ -48,6 +48,9 @@ def test_many_that_fall_together_are_one_trouble(ward, fleet):
         ward.fall(name)
     ward.settle(240)
     assert (ward.alerts(), ward.attempts()) == (["gateway_mass"], [])
+    assert ward.rows("SELECT facts ->> 'affected' AS n FROM alerts") == [{"n": str(MANY * 2 // 5)}]
+    (step,) = ward.rows("SELECT facts FROM incident_steps WHERE code = 'fell'")
+    assert set(step["facts"]["instances"]) <= set(fleet[: MANY * 2 // 5])
     for name in fleet[: MANY * 2 // 5]:
         ward.rise(name)
     ward.settle(900)

@@ -239,6 +239,8 @@ def test_an_instance_has_a_history(get, admin, bearer, owner, seen, said, opened
         number=1,
         reason=408,
         incident_id=incident_id,
+        asked_at=None,
+        term=1,
     )
     with system.transaction() as connection:
         (number,) = store.attempt(connection, [tried], now - HOUR)

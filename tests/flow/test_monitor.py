@@ -10,8 +10,12 @@ import pytest
 import requests
 
 from core.errors import ProviderError
+from monitor import store
+from monitor.health import Action
 from monitor.leader import Deposed
+from monitor.pausing import Pausing
 from monitor.silences import Silences
+from monitor.watched import Attempt
 from tests.flow.ward import Ward
 from tests.waiting import until
 
@@ -125,6 +129,126 @@ def test_only_administrators_pause_and_only_what_is_watched(ward, user, web, bea
     assert requests.post(path, headers=bearer(user), timeout=5).status_code == 403
     nobody = path.replace(str(user), "nobody")
     assert requests.post(nobody, headers=bearer(uuid4(), role="admin"), timeout=5).status_code == 404
+
+
+def test_time_under_a_pause_is_unknown(ward, user, rows):
+    pausing = Pausing(transaction=ward.system.transaction, clock=ward.clock)
+    pausing.pause(f"user_{user}", by="operator")
+    ward.check(60)
+    pausing.resume(f"user_{user}", by="operator")
+    ward.check(2)
+    found = rows("SELECT verdict FROM health_intervals ORDER BY since")
+    assert [row["verdict"] for row in found] == ["up", "unknown", "up"]
+
+
+def test_who_is_paused_costs_no_question(ward, sandbox):
+    pausing = Pausing(transaction=ward.system.transaction, clock=ward.clock)
+    names = ward.fill(5)
+    ward.check(3)
+    for name in names:
+        pausing.pause(name, by="operator")
+    sandbox.log.clear()
+    ward.settle(180)
+    assert ward.asked("/") == []
+
+
+@pytest.fixture
+def attempt(ward, user, rows):
+    """One that was decided and is still to be made."""
+    (found,) = rows("SELECT id, asked_at FROM whatsapp_instances WHERE user_id = :user", user=user)
+    monitor = ward.system.monitor
+
+    def make():
+        made = Attempt(
+            instance_id=found["id"],
+            user_id=user,
+            name=f"user_{user}",
+            action=Action.RESTART,
+            number=1,
+            reason=None,
+            incident_id=None,
+            asked_at=found["asked_at"],
+            term=monitor.leader.term,
+        )
+        with ward.system.transaction() as connection:
+            (number,) = store.attempt(connection, [made], ward.clock.now())
+        return number, made
+
+    return make
+
+
+def outcome(rows) -> object:
+    return rows("SELECT outcome FROM connection_events")[0]["outcome"]
+
+
+def test_what_was_decided_is_done(ward, attempt, rows):
+    monitor = ward.system.monitor
+    monitor.actions.start([attempt()])
+    monitor.actions.finish()
+    assert outcome(rows) in ("asked", "open")  # the gateway's answer may still show how it was before
+    assert len(ward.asked("/instance/restart/")) == 1
+
+
+def overtaken_by_a_pause(ward, user):
+    Pausing(transaction=ward.system.transaction, clock=ward.clock).pause(f"user_{user}", by="operator")
+
+
+def overtaken_by_a_person(ward, user):
+    with ward.system.transaction() as connection:
+        connection.exec_driver_sql("UPDATE whatsapp_instances SET asked_at = now()")
+
+
+def overtaken_by_a_verdict(ward, user):
+    ward.drop(user, 401)
+    until(lambda: ward.status(user), lambda status: status == "disconnected")
+    ward.settle(20)
+
+
+def overtaken_by_another_leader(ward, user):
+    ward.reborn()
+
+
+@pytest.mark.parametrize(
+    "meanwhile",
+    [overtaken_by_a_pause, overtaken_by_a_person, overtaken_by_a_verdict, overtaken_by_another_leader],
+)
+def test_what_was_overtaken_is_not_done_any_more(ward, user, attempt, rows, meanwhile):
+    actions, decided = ward.system.monitor.actions, attempt()
+    meanwhile(ward, user)
+    actions.start([decided])
+    actions.finish()
+    assert outcome(rows) == "overtaken"
+    assert ward.asked("/instance/restart/") == []
+
+
+def test_an_answer_is_not_lost_with_the_process_that_got_it(ward, user, rows):
+    """The gateway showed a code, so the pairing is lost: no second attempt, whoever leads."""
+    ward.drop(user, 408, silent=True)
+    ward.check(3)
+    with ward.system.transaction() as connection:
+        connection.exec_driver_sql("UPDATE connection_events SET outcome = 'shows_code', taken_in = false")
+    if not rows("SELECT FROM connection_events"):
+        ward.settle(15)
+        with ward.system.transaction() as connection:
+            connection.exec_driver_sql("UPDATE connection_events SET outcome = 'shows_code', taken_in = false")
+    ward.reborn()
+    ward.look(5)
+    assert rows("SELECT taken_in FROM connection_events") == [{"taken_in": True}]
+
+
+def test_one_row_that_cannot_be_read_keeps_nobody_from_being_watched(ward, user, rows):
+    other = ward.admit()
+    ward.check(2)
+    with ward.system.transaction() as connection:
+        connection.exec_driver_sql(
+            'UPDATE instance_health SET memory = \'{"announced": ["of a later version"]}\', settled_until = NULL'
+            " WHERE instance_id = (SELECT id FROM whatsapp_instances WHERE user_id = %s)",
+            (other,),
+        )
+    ward.drop(user, 408, silent=True)
+    ward.check(2)
+    assert ward.told(user) == ["alert:down"]
+    assert ward.health(other)["state"] == "healthy"
 
 
 def test_maintenance_looks_at_nobody(ward, user, sandbox):

@@ -95,9 +95,19 @@ def test_who_resigns_lets_the_next_lead_at_once(make):
     assert (first.term, second.term) == (None, 2)
 
 
-def test_who_finds_its_lease_over_and_untaken_goes_on(make, engine):
+def test_who_finds_its_lease_over_begins_a_new_term(make, engine):
+    """The whole machine may have slept: what was decided before is of another time."""
     leader = make("a")
     leader.keep()
     expire(engine)
     assert leader.keep()
-    assert leader.term == 1  # nobody led in between: what it decided still stands
+    assert leader.term == 2
+
+
+def test_a_lease_given_by_a_clock_that_was_set_back_is_taken(make, engine):
+    first, second = make("a"), make("b")
+    first.keep()
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE monitor_terms SET until = until + interval '1 day'"))
+    assert second.keep()
+    assert second.term == 2

@@ -126,6 +126,7 @@ def upgrade() -> None:
         sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("reason", sa.Integer(), nullable=True),
         sa.Column("outcome", sa.Text(), nullable=True),
+        sa.Column("taken_in", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(
             ["incident_id"], ["incidents.id"], name=op.f("fk_connection_events_incident_id"), ondelete="SET NULL"
@@ -137,6 +138,13 @@ def upgrade() -> None:
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_connection_events")),
+    )
+    op.create_index(
+        "ix_connection_events_news",
+        "connection_events",
+        ["instance_id"],
+        unique=False,
+        postgresql_where=sa.text("NOT taken_in"),
     )
     op.create_index("ix_connection_events_at", "connection_events", ["at"], unique=False)
     op.create_index("ix_connection_events_instance", "connection_events", ["instance_id", "id"], unique=False)
