@@ -6,7 +6,7 @@ from typing import Any
 from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 
-from api.incidents import item as incident_item
+from api.incidents import Shown, item, item_of_user
 from api.paging import Cursors, language_of, limit_of, text_of
 from api.shapes import iso, page
 from core.clock import Clock
@@ -31,13 +31,13 @@ def make_blueprint(monitoring: Monitoring, guard: Guard, cursors: Cursors, clock
     @blueprint.get("/api/admin/instances/<name>/health")
     def instance(name: str) -> ResponseReturnValue:
         guard.admin()
-        return jsonify(_history(monitoring.instance_history(name, language=language_of(request.args))))
+        return jsonify(_history(monitoring.instance_history(name, language=language_of(request.args)), item))
 
     @blueprint.get("/api/whatsapp/health")
     def own() -> ResponseReturnValue:
         """The same of the caller's own instance, and whether its status is public."""
         found = monitoring.history_of(guard.user().user_id, language=language_of(request.args))
-        return jsonify(_history(found) | {"publicToken": found.health.public_token})
+        return jsonify(_history(found, item_of_user) | {"publicToken": found.health.public_token})
 
     return blueprint
 
@@ -69,7 +69,7 @@ def _health(one: HealthView) -> dict[str, Any]:
     }
 
 
-def _history(found: History) -> dict[str, Any]:
+def _history(found: History, shown: Shown) -> dict[str, Any]:
     one = found.health
     return {
         "success": True,
@@ -81,7 +81,7 @@ def _history(found: History) -> dict[str, Any]:
         "uptime": {"30d": _uptime(found.month), "90d": _uptime(found.quarter)},
         "days": [_day(day) for day in found.days],
         "reconnections": [_reconnection(each) for each in found.reconnections],
-        "incident": incident_item(found.incident) if found.incident else None,
+        "incident": shown(found.incident) if found.incident else None,
     }
 
 

@@ -1,5 +1,6 @@
 """Incidents with their timelines and reports: all for administrators, their own for users."""
 
+from collections.abc import Callable, Mapping, Set
 from typing import Any
 
 from flask import Blueprint, jsonify, request
@@ -12,30 +13,33 @@ from core.web import Guard
 from monitor.service import Headline, Monitoring, Story
 
 STATES = {"": None, "open": True, "closed": False}
+PEOPLE = {"by"}  # facts that hold an administrator's id
+Shown = Callable[[Headline], dict[str, Any]]
 
 
 def make_blueprint(monitoring: Monitoring, guard: Guard, cursors: Cursors) -> Blueprint:
     blueprint = Blueprint("incidents", __name__)
 
-    def listed(**whose: Any) -> ResponseReturnValue:
+    def listed(shown: Shown, **whose: Any) -> ResponseReturnValue:
         limit, language = limit_of(request.args), language_of(request.args)
         before = cursors.entry(request.args.get("cursor"))
         wanted = {"open": _state(), "kind": text_of(request.args, "kind") or None, **whose}
         found = monitoring.find_incidents(**wanted, limit=limit + 1, before=before, language=language)
         last = (found[limit - 1].incident.id,) if len(found) > limit else None
-        return jsonify(page([item(one) for one in found[:limit]], cursors.write(last)))
+        return jsonify(page([shown(one) for one in found[:limit]], cursors.write(last)))
 
     @blueprint.get("/api/admin/incidents")
     def incidents() -> ResponseReturnValue:
         """`state` (open, closed), `kind`, `instance` and `organization_id` choose."""
         guard.admin()
         instance, organization = text_of(request.args, "instance"), text_of(request.args, "organization_id")
-        return listed(instance_name=instance or None, organization_id=organization or None)
+        return listed(item, instance_name=instance or None, organization_id=organization or None)
 
     @blueprint.get("/api/admin/incidents/<int:incident_id>")
     def incident(incident_id: int) -> ResponseReturnValue:
         guard.admin()
-        return jsonify(_story(monitoring.incident(incident_id, language=language_of(request.args))))
+        story = monitoring.incident(incident_id, language=language_of(request.args))
+        return jsonify(_story(item(story.headline), story))
 
     @blueprint.post("/api/admin/incidents/<int:incident_id>/acknowledge")
     def acknowledge(incident_id: int) -> ResponseReturnValue:
@@ -45,19 +49,23 @@ def make_blueprint(monitoring: Monitoring, guard: Guard, cursors: Cursors) -> Bl
 
     @blueprint.get("/api/whatsapp/incidents")
     def own() -> ResponseReturnValue:
-        return listed(user_id=guard.user().user_id)
+        return listed(item_of_user, user_id=guard.user().user_id)
 
     @blueprint.get("/api/whatsapp/incidents/<int:incident_id>")
     def own_incident(incident_id: int) -> ResponseReturnValue:
         caller = guard.user()
-        return jsonify(
-            _story(monitoring.incident(incident_id, user_id=caller.user_id, language=language_of(request.args)))
-        )
+        story = monitoring.incident(incident_id, user_id=caller.user_id, language=language_of(request.args))
+        return jsonify(_story(item_of_user(story.headline), story, without=PEOPLE))
 
     return blueprint
 
 
 def item(one: Headline) -> dict[str, Any]:
+    """For administrators, who see which of them knows of it."""
+    return {**item_of_user(one), "acknowledgedBy": one.incident.acknowledged_by}
+
+
+def item_of_user(one: Headline) -> dict[str, Any]:
     """`title` in the language asked for; `reasonCode` is Baileys'."""
     incident = one.incident
     return {
@@ -73,16 +81,20 @@ def item(one: Headline) -> dict[str, Any]:
         "openedAt": iso(incident.opened_at),
         "closedAt": iso(incident.closed_at),
         "acknowledgedAt": iso(incident.acknowledged_at),
-        "acknowledgedBy": incident.acknowledged_by,
     }
 
 
-def _story(story: Story) -> dict[str, Any]:
+def _story(shown: dict[str, Any], story: Story, without: Set[str] = frozenset()) -> dict[str, Any]:
+    """`without`: facts that are left out."""
     timeline = [
-        {"at": iso(step.at), "kind": step.kind, "code": step.code, "facts": dict(step.facts), "text": words}
+        {"at": iso(step.at), "kind": step.kind, "code": step.code, "facts": _facts(step.facts, without), "text": words}
         for step, words in story.lines
     ]
-    return {"success": True, **item(story.headline), "timeline": timeline, "report": story.report.as_dict()}
+    return {"success": True, **shown, "timeline": timeline, "report": story.report.as_dict()}
+
+
+def _facts(facts: Mapping[str, Any], without: Set[str]) -> dict[str, Any]:
+    return {name: value for name, value in facts.items() if name not in without}
 
 
 def _state() -> bool | None:

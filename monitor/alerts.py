@@ -59,7 +59,7 @@ ORDER BY new.alert_id, target.id
 COLLAPSE = text("""
 UPDATE alert_deliveries AS delivery SET state = 'collapsed'
 FROM alerts AS alert, alerts AS recovery, alert_deliveries AS news
-WHERE recovery.id = ANY(CAST(:recoveries AS bigint[])) AND news.alert_id = recovery.id
+WHERE recovery.id = ANY(CAST(:recoveries AS bigint[])) AND news.alert_id = recovery.id AND news.state = 'pending'
   AND alert.incident_id = recovery.incident_id AND alert.id < recovery.id
   AND delivery.alert_id = alert.id AND delivery.target_id = news.target_id
   AND delivery.state = 'pending' AND (delivery.claimed_until IS NULL OR delivery.claimed_until < now())

@@ -9,9 +9,7 @@ from sqlalchemy import Connection, Select, select
 
 from core.errors import NotFound
 from monitor.incidents import Step
-from monitor.tables import Incident, IncidentStep
-
-BIGGEST = 2**63  # no number of ours reaches it, and PostgreSQL's bigint cannot say it
+from monitor.tables import BIGGEST, Incident, IncidentStep
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

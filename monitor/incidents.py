@@ -72,10 +72,12 @@ UPDATE incidents SET closed_at = now()
 WHERE closed_at IS NULL AND instance_id IS NULL AND instance_name IS NOT NULL
 """)
 PRUNE = text("""
-DELETE FROM incidents WHERE id IN (SELECT id FROM incidents WHERE closed_at < now() - :age ORDER BY id LIMIT :most)
+DELETE FROM incidents WHERE id IN (
+    SELECT id FROM incidents WHERE closed_at < now() - :age ORDER BY closed_at LIMIT :most
+)
 """)
 KEPT = timedelta(days=365)
-PRUNED_AT_ONCE = 5_000
+PRUNED_AT_ONCE = 500  # each takes along its timeline, alerts and deliveries
 VERDICT, NOTICE, PERSON = "verdict", "notice", "person"
 ACKNOWLEDGED = "acknowledged"
 
@@ -152,10 +154,13 @@ def acknowledge(connection: Connection, incident_id: int, by: str, at: datetime)
 
 
 def prune(connection: Connection, age: timedelta) -> int:
-    """Drop a batch of incidents that closed longer ago than `age`; rows dropped. Also ends those whose instance was
-    deleted: no check of it will ever say that all is well."""
-    connection.execute(ORPHANED)
+    """Drop a batch of incidents that closed longer ago than `age`; rows dropped."""
     return connection.execute(PRUNE, {"age": age, "most": PRUNED_AT_ONCE}).rowcount
+
+
+def end_orphaned(connection: Connection) -> None:
+    """End the incidents whose instance was deleted: no check of it will ever say that all is well."""
+    connection.execute(ORPHANED)
 
 
 def _opened(connection: Connection, happenings: Sequence[Happening]) -> list[int | None]:

@@ -1,100 +1,33 @@
 """Sends what `monitor.alerts` wrote down: claim, send outside of any transaction, confirm. A job of the schedule.
 
 A target is served by one thread at a time, and has one message under way at most, so a slow or broken one holds up
-nobody else, and what it gets is in order. A process that dies between claim and confirmation leaves a claim that lapses
-by the database's clock: the message is sent again, perhaps for the second time, never not at all.
+nobody else, and what it gets of an incident is in order. Where it takes nothing, all that is due for it waits for the
+same moment. A process that dies between claim and confirmation leaves a claim that lapses by the database's clock: the
+message is sent again, perhaps for the second time, never not at all.
 """
 
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Row
 
 from core.crypto import Vault
-from core.db import Transaction, array
+from core.db import Transaction
 from core.errors import AppError
+from monitor import deliveries
 from monitor.alerts import RECOVERIES
-from monitor.letter import Item, Letter, letter
-from monitor.pacing import Manner, Waiting, next_try, turn
+from monitor.deliveries import CRASHED, Parcel
+from monitor.letter import Item, letter
 
 log = structlog.get_logger()
-LEASE: Final = timedelta(seconds=90)  # longer than any sending: WhatsApp may take 60 s
 WIDTH: Final = 8
-LOOKED_AT_MOST: Final = 200  # deliveries of one target
 Send = Callable[[str, str, str, str], None]
-
-# the due ones' targets, but for those that somebody is sending to
-DUE = text("""
-SELECT delivery.target_id
-FROM alert_deliveries AS delivery JOIN alert_targets AS target ON target.id = delivery.target_id
-WHERE delivery.state = 'pending' AND delivery.next_at <= :at AND target.enabled
-  AND delivery.target_id <> ALL(CAST(:busy AS uuid[]))
-GROUP BY delivery.target_id
-HAVING coalesce(max(delivery.claimed_until), '-infinity') < now()
-ORDER BY min(delivery.next_at)
-LIMIT :most
-""")
-# NO KEY: whoever records an alert for the target meanwhile need not wait
-TARGET = text("""
-SELECT id, sealed, language, quiet_from, quiet_until, timezone, digest_minutes FROM alert_targets
-WHERE id = :id AND enabled FOR NO KEY UPDATE SKIP LOCKED
-""")
-WAITING = text("""
-SELECT delivery.id, delivery.attempts, delivery.next_at, delivery.claimed_until >= now() AS claimed,
-    alert.incident_id, alert.kind, alert.severity, alert.facts, alert.at, incident.opened_at,
-    coalesce(incident.instance_name, incident.gateway) AS about,
-    NOT EXISTS (
-        SELECT FROM alerts JOIN alert_deliveries AS other ON other.alert_id = alerts.id
-        WHERE alerts.incident_id = alert.incident_id AND other.target_id = delivery.target_id AND other.state = 'sent'
-    ) AS unheard
-FROM alert_deliveries AS delivery
-JOIN alerts AS alert ON alert.id = delivery.alert_id
-JOIN incidents AS incident ON incident.id = alert.incident_id
-WHERE delivery.target_id = :target AND delivery.state = 'pending'
-ORDER BY alert.id LIMIT :most
-FOR UPDATE OF delivery SKIP LOCKED
-""")
-POSTPONE = text("""
-UPDATE alert_deliveries AS kept SET next_at = new.at
-FROM unnest(CAST(:ids AS bigint[]), CAST(:at AS timestamptz[])) AS new (id, at) WHERE kept.id = new.id
-""")
-CLAIM = text("""
-UPDATE alert_deliveries SET claimed_until = now() + :lease, attempts = attempts + 1
-WHERE id = ANY(CAST(:ids AS bigint[])) RETURNING claimed_until
-""")
-SENT = text("""
-UPDATE alert_deliveries SET state = 'sent', sent_at = :at, claimed_until = NULL, error = NULL
-WHERE id = ANY(CAST(:ids AS bigint[])) AND state = 'pending'
-""")
-# it takes messages again: what is between two attempts need not wait for an hour
-HASTEN = text("""
-UPDATE alert_deliveries SET next_at = :at
-WHERE target_id = :target AND state = 'pending' AND attempts > 0 AND next_at > :at
-""")
-FAILED = text("""
-UPDATE alert_deliveries AS kept SET
-    state = CASE WHEN new.next_at IS NULL THEN 'failed' ELSE 'pending' END,
-    next_at = coalesce(new.next_at, kept.next_at), error = :code, claimed_until = NULL
-FROM unnest(CAST(:ids AS bigint[]), CAST(:next_at AS timestamptz[])) AS new (id, next_at)
-WHERE kept.id = new.id AND kept.state = 'pending' AND kept.claimed_until = :claim
-""")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Parcel:
-    """One message under way: the deliveries that it is, and until when they are ours."""
-
-    target_id: UUID
-    sealed: bytes
-    letter: Letter
-    rows: Sequence[Row[Any]]
-    claim: datetime
 
 
 class Outbox:
@@ -132,12 +65,11 @@ class Outbox:
 
     def _due(self, at: datetime) -> list[UUID]:
         with self._lock:
-            busy = sorted(self._serving)
+            busy = set(self._serving)
         if len(busy) >= self._width or self._stopping.is_set():
             return []
-        values = {"at": at, "busy": array(busy), "most": self._width - len(busy)}
         with self._transaction() as connection:
-            return list(connection.execute(DUE, values).scalars())
+            return deliveries.due(connection, at, busy, self._width - len(busy))
 
     def _begin(self, target_id: UUID, at: datetime) -> threading.Thread:
         # daemons: a process that must end does not wait for somebody else's server
@@ -163,32 +95,24 @@ class Outbox:
 
     def _claim(self, target_id: UUID, at: datetime) -> Parcel | None:
         with self._transaction() as connection:
-            target = connection.execute(TARGET, {"id": target_id}).first()
-            if target is None:
-                return None
-            rows = connection.execute(WAITING, {"target": target_id, "most": LOOKED_AT_MOST}).all()
-            if any(row.claimed for row in rows):
-                return None
-            chosen = turn([_waiting(row) for row in rows], _manner(target), at)
-            if chosen.later:
-                later = sorted(chosen.later.items())
-                connection.execute(POSTPONE, {"ids": array(i for i, _ in later), "at": array(t for _, t in later)})
-            if not chosen.now:
-                return None
-            now = [row for row in rows if row.id in chosen.now]
-            claim = connection.execute(CLAIM, {"ids": array(chosen.now), "lease": LEASE}).scalars().all()[0]
-        said = letter([_item(row) for row in now], target.language, target.timezone)
-        return Parcel(target_id=target_id, sealed=target.sealed, letter=said, rows=now, claim=claim)
+            return deliveries.claim(connection, target_id, at)
 
     def _carry(self, parcel: Parcel, at: datetime) -> bool:
-        """Whether it arrived."""
+        """Whether to go on. What cannot be put in words is nobody's trouble but its own."""
+        if unsayable := [row for row in parcel.rows if not _is_sayable(parcel.target, row)]:
+            with self._transaction() as connection:
+                deliveries.put_back(connection, replace(parcel, rows=unsayable), CRASHED, at)
+            parcel = replace(parcel, rows=[row for row in parcel.rows if row not in unsayable])
+        return self._arrives(parcel, at) if parcel.rows else True
+
+    def _arrives(self, parcel: Parcel, at: datetime) -> bool:
         trouble = self._trouble_with(parcel)
         with self._transaction() as connection:
             if trouble is None:
-                _confirm(connection, parcel, at)
+                deliveries.confirm(connection, parcel, at)
             else:
-                _put_back(connection, parcel, trouble, at)
-        how = {"target": str(parcel.target_id), "alerts": len(parcel.rows)}
+                deliveries.refuse(connection, parcel, trouble, at)
+        how = {"target": str(parcel.target.id), "alerts": len(parcel.rows)}
         if trouble is not None:
             log.warning("alert_not_sent", **how, error_code=trouble, attempts=parcel.rows[0].attempts + 1)
             return False
@@ -199,43 +123,26 @@ class Outbox:
 
     def _trouble_with(self, parcel: Parcel) -> str | None:
         """Send it; the code of what went wrong. No transaction is open here."""
-        said = parcel.letter
+        target = parcel.target
         try:
-            self._send(self._vault.open(parcel.sealed)["url"], said.title, said.body, said.severity)
+            said = letter([_item(row) for row in parcel.rows], target.language, target.timezone)
+            self._send(self._vault.open(target.sealed)["url"], said.title, said.body, said.severity)
         except AppError as error:
             return error.code
         except Exception as error:  # its text may quote the URL
-            log.error("alert_crashed", target=str(parcel.target_id), type=type(error).__qualname__)
-            return "CRASHED"
+            log.error("alert_crashed", target=str(target.id), type=type(error).__qualname__)
+            return CRASHED
         return None
 
 
-def _confirm(connection: Connection, parcel: Parcel, at: datetime) -> None:
-    connection.execute(SENT, {"ids": array(row.id for row in parcel.rows), "at": at})
-    connection.execute(HASTEN, {"target": parcel.target_id, "at": at})
-
-
-def _put_back(connection: Connection, parcel: Parcel, trouble: str, at: datetime) -> None:
-    values = {
-        "ids": array(row.id for row in parcel.rows),
-        "next_at": array(next_try(row.attempts + 1, row.at, at) for row in parcel.rows),
-        "code": trouble,
-        "claim": parcel.claim,
-    }
-    connection.execute(FAILED, values)
-
-
-def _waiting(row: Row[Any]) -> Waiting:
-    return Waiting(id=row.id, incident_id=row.incident_id, severity=row.severity, at=row.at, next_at=row.next_at)
-
-
-def _manner(target: Row[Any]) -> Manner:
-    return Manner(
-        quiet_from=target.quiet_from,
-        quiet_until=target.quiet_until,
-        timezone=target.timezone,
-        digest=timedelta(minutes=target.digest_minutes) if target.digest_minutes else None,
-    )
+def _is_sayable(target: Row[Any], row: Row[Any]) -> bool:
+    """A kind that only a newer version knows is not."""
+    try:
+        letter([_item(row)], target.language, target.timezone)
+    except Exception as error:
+        log.error("alert_unsayable", target=str(target.id), kind=row.kind, type=type(error).__qualname__)
+        return False
+    return True
 
 
 def _item(row: Row[Any]) -> Item:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from core import audit
 from core.clock import Clock
 from core.db import Transaction
+from core.errors import NotFound
 from monitor import incidents, store
 from monitor.health import Paused, Resumed, Rules
 from monitor.incidents import Happening, Step, Subject
@@ -26,6 +27,8 @@ class Pausing:
         self._change(name, by, "instance.resumed", Resumed(at=self.clock.now()))
 
     def _change(self, name: str, by: str, action: str, command: Paused | Resumed) -> None:
+        if "\0" in name:  # no instance's, and PostgreSQL cannot say it
+            raise NotFound("There is no such instance under watch", code="INSTANCE_NOT_FOUND")
         with self.transaction() as connection:
             one = store.lock(connection, name, command.at)
             health = judge(one.health, command, Rules()).health

@@ -15,15 +15,18 @@ from monitor.texts import GRAVITY, REMINDER, severity
 REMIND = text("""
 UPDATE incidents SET reminded_at = :at
 WHERE closed_at IS NULL AND acknowledged_at IS NULL AND coalesce(reminded_at, opened_at) <= :before
+  AND (instance_id IS NOT NULL OR instance_name IS NULL)
   AND kind = ANY(CAST(:kinds AS text[]))
-RETURNING id, gateway, instance_id, instance_name, user_id, organization_id, reason, opened_at,
+RETURNING id, gateway, instance_id, instance_name, organization_id, reason, opened_at,
+    (SELECT profiles.id FROM profiles WHERE profiles.id = incidents.user_id) AS user_id,
     (SELECT count(*) FROM alerts WHERE alerts.incident_id = incidents.id AND alerts.kind = :reminder) AS reminders
 """)
 
 
 def remind(connection: Connection, at: datetime, every: timedelta) -> list[Told]:
     """The open incidents that nobody has acknowledged, when the last word of them is `every` old. At once each: the
-    caller records what is told in the same transaction."""
+    caller records what is told in the same transaction. Not those of an instance that was deleted; where only the user
+    is gone, `user_id` is None: there is nobody to show it to."""
     serious = array(str(kind) for kind in GRAVITY if severity(kind) != "info")
     values = {"at": at, "before": at - every, "kinds": serious, "reminder": REMINDER}
     rows = connection.execute(REMIND, values).all()

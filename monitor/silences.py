@@ -15,7 +15,7 @@ from core.clock import Clock
 from core.db import Transaction
 from core.errors import Malformed, NotFound
 from manager.tables import Instance
-from monitor.tables import AlertSilence
+from monitor.tables import BIGGEST, AlertSilence
 
 MUTE, MAINTENANCE = "mute", "maintenance"
 KINDS = (MUTE, MAINTENANCE)
@@ -129,8 +129,10 @@ class Silences:
         now = self._clock.now()
         mine = (AlertSilence.id == silence_id, AlertSilence.ends_at > now)
         with self._transaction() as connection:
-            is_there = connection.execute(delete(AlertSilence).where(*mine, AlertSilence.starts_at >= now)).rowcount
-            is_there = is_there or connection.execute(update(AlertSilence).where(*mine).values(ends_at=now)).rowcount
+            is_there = silence_id < BIGGEST and (
+                connection.execute(delete(AlertSilence).where(*mine, AlertSilence.starts_at >= now)).rowcount
+                or connection.execute(update(AlertSilence).where(*mine).values(ends_at=now)).rowcount
+            )
             if not is_there:
                 raise NotFound("There is no such silence", code="SILENCE_NOT_FOUND")
             _note(connection, by, "silence.ended", silence_id)

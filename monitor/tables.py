@@ -12,6 +12,7 @@ from core.db import Base
 
 MOMENT = DateTime(timezone=True)
 INSTANCE = "whatsapp_instances.id"
+BIGGEST = 2**63  # no number of ours reaches it, and PostgreSQL's bigint cannot say it
 
 
 class MonitorTerm(Base):
@@ -37,6 +38,7 @@ class InstanceHealth(Base):
         CheckConstraint(
             "state IN ('unknown', 'connecting', 'healthy', 'unhealthy', 'disconnected', 'error')", name="state"
         ),
+        Index("ix_instance_health_incident", "incident_id", postgresql_where=text("incident_id IS NOT NULL")),
         {"postgresql_with": {"fillfactor": 70}},
     )
 
@@ -91,6 +93,7 @@ class ConnectionEvent(Base):
     __table_args__ = (
         Index("ix_connection_events_instance", "instance_id", "id"),
         Index("ix_connection_events_at", "at"),
+        Index("ix_connection_events_incident", "incident_id", postgresql_where=text("incident_id IS NOT NULL")),
         Index("ix_connection_events_news", "instance_id", postgresql_where=text("NOT taken_in")),
     )
 
@@ -114,6 +117,7 @@ class Incident(Base):
     __table_args__ = (
         Index("ix_incidents_instance", "instance_id", "id"),
         Index("ix_incidents_open", "opened_at", postgresql_where=text("closed_at IS NULL")),
+        Index("ix_incidents_closed", "closed_at", postgresql_where=text("closed_at IS NOT NULL")),
     )
 
     id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
@@ -167,7 +171,8 @@ class Alert(Base):
 
 class AlertTarget(Base):
     """Where alerts of an organization go (null: of all); `sealed` holds its URL. Quiet hours are of its own `timezone`;
-    with `digest_minutes` what comes within that time is told at once, together."""
+    with `digest_minutes` what comes within that time is told at once, together. `failures`: messages in a row that it
+    did not take."""
 
     __tablename__ = "alert_targets"
 
@@ -184,18 +189,21 @@ class AlertTarget(Base):
     timezone: Mapped[str] = mapped_column(Text, server_default="America/Sao_Paulo")
     digest_minutes: Mapped[int | None]
     enabled: Mapped[bool] = mapped_column(server_default=text("true"))
+    failures: Mapped[int] = mapped_column(server_default="0")
     from_env: Mapped[bool] = mapped_column(server_default=text("false"))
     created_by: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(MOMENT, server_default=func.now())
 
 
 class AlertDelivery(Base):
-    """The outbox: one row an alert and target. `claimed_until`: somebody is sending it; by the database's clock."""
+    """The outbox: one row an alert and target. `claimed_until`: somebody is sending it; by the database's clock.
+    `failing_since`: it should have arrived then, and has not yet."""
 
     __tablename__ = "alert_deliveries"
     __table_args__ = (
         CheckConstraint("state IN ('pending', 'sent', 'collapsed', 'muted', 'failed')", name="state"),
         Index("uq_alert_deliveries_target", "alert_id", "target_id", unique=True),
+        Index("ix_alert_deliveries_target", "target_id", "state"),
         Index("ix_alert_deliveries_due", "next_at", postgresql_where=text("state = 'pending'")),
     )
 
@@ -206,6 +214,7 @@ class AlertDelivery(Base):
     attempts: Mapped[int] = mapped_column(server_default="0")
     next_at: Mapped[datetime] = mapped_column(MOMENT)
     claimed_until: Mapped[datetime | None] = mapped_column(MOMENT)
+    failing_since: Mapped[datetime | None] = mapped_column(MOMENT)
     sent_at: Mapped[datetime | None] = mapped_column(MOMENT)
     error: Mapped[str | None] = mapped_column(Text)
 

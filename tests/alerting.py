@@ -132,11 +132,13 @@ def incident(
     user_id: UUID | None = None,
     organization_id: str | None = None,
 ) -> int:
-    """An open incident; its number. Without a name it is the gateway server's."""
+    """An open incident; its number. Of the instance with this name, which need not exist any more; without a name it is
+    the gateway server's."""
     number: int = connection.execute(
         text(
-            "INSERT INTO incidents (gateway, instance_name, user_id, organization_id, kind, opened_at)"
-            " VALUES ('evolution', :name, :user, :organization, :kind, :at) RETURNING id"
+            "INSERT INTO incidents (gateway, instance_id, instance_name, user_id, organization_id, kind, opened_at)"
+            " VALUES ('evolution', (SELECT id FROM whatsapp_instances WHERE instance_name = :name), :name, :user,"
+            " :organization, :kind, :at) RETURNING id"
         ),
         {"name": name, "user": user_id, "organization": organization_id, "kind": kind, "at": at},
     ).scalar_one()

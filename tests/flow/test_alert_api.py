@@ -147,7 +147,9 @@ def test_silences_over_http(call, system, rows):
     assert (made["instanceName"], made["kind"], made["reason"]) == (name, "maintenance", "obra")
     assert call("GET", SILENCES).json()["items"] == [made]
     assert call("DELETE", f"{SILENCES}/{made['id']}").status_code == 200
-    assert call("DELETE", f"{SILENCES}/{made['id']}").status_code == 404
+    for number in (made["id"], 2**63, 10**22):
+        answer = call("DELETE", f"{SILENCES}/{number}")
+        assert (answer.status_code, answer.json()["code"]) == (404, "SILENCE_NOT_FOUND")
     assert call("GET", SILENCES).json()["items"] == []
     assert [row["action"] for row in rows("SELECT action FROM audit ORDER BY id")] == ["silence.added", "silence.ended"]
 

@@ -21,6 +21,7 @@ from core.errors import NotConnected
 from manager.providers.port import State
 from monitor.alerts import record
 from monitor.channels import Channels, NotSent, addresses_of
+from monitor.deliveries import LOOKED_AT_MOST
 from monitor.outbox import Outbox
 from monitor.targets import Targets
 from tests.alerting import NOON, Listener, PostOffice, incident, states, target, told
@@ -152,6 +153,110 @@ def test_after_a_day_it_is_given_up_and_the_reason_kept(outbox, aim, listener, t
     assert outbox.deliver(NOON + 2 * DAY) == 0
 
 
+def test_the_day_of_trying_begins_with_the_first_attempt(outbox, aim, listener, tell, rows):
+    """Decided two days ago: nobody was there to send it, or a digest held it back."""
+    aim()
+    listener.answers["/in"] = 500
+    tell("down")
+    outbox.deliver(NOON + 2 * DAY)
+    outbox.deliver(NOON + 3 * DAY - MINUTE)
+    assert states(rows) == [("down", "/in", "pending")]
+    outbox.deliver(NOON + 3 * DAY)
+    assert states(rows) == [("down", "/in", "failed")]
+
+
+def test_what_waited_for_a_dead_target_is_given_up_with_what_was_tried(outbox, aim, listener, tell, rows):
+    aim()
+    listener.answers["/in"] = 500
+    for name in ("a", "b"):
+        tell("down", name=name)
+    for after in (timedelta(), DAY):
+        outbox.deliver(NOON + after)
+    assert len(listener.bodies()) == 2
+    assert rows("SELECT DISTINCT state, error FROM alert_deliveries") == [{"state": "failed", "error": "HTTP_500"}]
+
+
+def test_a_dead_target_does_not_stand_before_the_others(transaction, vault, channels, aim, listener, tell):
+    """There is room for one at a time, and the dead one has a backlog."""
+    aim("/dead")
+    listener.answers["/dead"] = 500
+    for name in ("a", "b", "c"):
+        tell("down", name=name)
+    aim("/in")
+    tell("down", name="d", after=MINUTE)
+    outbox = Outbox(transaction, vault, channels.send, width=1, patience_s=20)
+    assert [outbox.deliver(NOON + MINUTE) for _ in range(3)] == [0, 1, 0]
+    assert [len(listener.bodies(path)) for path in ("/dead", "/in")] == [1, 1]
+
+
+def test_a_target_that_takes_nothing_is_left_alone_for_longer_each_time(outbox, aim, listener, tell, rows):
+    """However many wait for it, and each in its turn."""
+    aim()
+    listener.answers["/in"] = 500
+    for name in ("a", "b", "c", "d"):
+        tell("down", name=name)
+    for seconds in (0, 29, 30, 89, 90, 209, 210):
+        outbox.deliver(NOON + timedelta(seconds=seconds))
+    assert len(listener.bodies()) == 4
+    assert rows("SELECT DISTINCT attempts, next_at FROM alert_deliveries") == [
+        {"attempts": 1, "next_at": NOON + timedelta(seconds=510)}
+    ]
+
+
+def test_a_message_that_is_refused_does_not_stand_before_the_others(transaction, vault, channels, aim, listener, tell):
+    aim()
+
+    def send(url, title, body, severity):
+        if "user_1" in body:
+            raise NotSent("not this one", code="HTTP_400")
+        channels.send(url, title, body, severity)
+
+    outbox = Outbox(transaction, vault, send, patience_s=20)
+    for name in ("user_1", "user_2", "user_3"):
+        tell("down", name=name)
+    assert [outbox.deliver(NOON), outbox.deliver(NOON + MINUTE)] == [0, 2]
+
+
+def test_an_alert_that_cannot_be_put_in_words_blocks_nothing(outbox, aim, listener, tell, do, rows):
+    aim()
+    number = tell("down", "banned")
+    tell("down", name="user_2")
+    do("UPDATE alerts SET kind = 'born_tomorrow' WHERE kind = 'down' AND incident_id = :id", id=number)
+    assert outbox.deliver(NOON) == 2
+    broken = "SELECT state, attempts, error FROM alert_deliveries WHERE state <> 'sent'"
+    assert rows(broken) == [{"state": "pending", "attempts": 1, "error": "CRASHED"}]
+    outbox.deliver(NOON + timedelta(seconds=29))
+    outbox.deliver(NOON + DAY)
+    assert rows(broken) == [{"state": "failed", "attempts": 2, "error": "CRASHED"}]
+
+
+def test_a_digest_leaves_without_what_cannot_be_put_in_words(outbox, aim, listener, tell, do, rows):
+    aim(digest_minutes=30)
+    for name in ("a", "b", "c"):
+        tell("down", name=name)
+    do("UPDATE alerts SET kind = 'born_tomorrow' WHERE id = (SELECT min(id) FROM alerts)")
+    assert outbox.deliver(NOON + 30 * MINUTE) == 1
+    assert listener.titles() == ["2 avisos do Zelador"]
+    assert [state for _, _, state in states(rows)] == ["pending", "sent", "sent"]
+
+
+def test_what_a_wrong_clock_has_dated_ahead_is_not_waited_for(outbox, aim, listener, tell):
+    aim()
+    aim("/night", **NIGHTLY)
+    aim("/digest", digest_minutes=30)
+    tell("down", after=DAY)
+    assert outbox.deliver(NOON) == 3
+
+
+def test_what_is_held_back_for_the_night_is_not_taken_for_wrongly_dated(outbox, aim, listener, tell, rows):
+    aim(**NIGHTLY)
+    tell("down", after=timedelta(hours=14))
+    morning = [{"next_at": NOON + timedelta(hours=22)}]
+    for hours in (14, 15, 21):
+        assert outbox.deliver(NOON + timedelta(hours=hours)) == 0
+        assert rows("SELECT next_at FROM alert_deliveries") == morning
+
+
 def test_what_waits_goes_out_as_soon_as_the_target_takes_messages_again(outbox, aim, listener, tell):
     aim()
     listener.answers["/in"] = 503
@@ -265,6 +370,33 @@ def test_quiet_hours_let_only_the_critical_through(outbox, aim, listener, tell):
     assert listener.bodies()[0]["type"] == "failure"
     assert outbox.deliver(NOON + timedelta(hours=21, minutes=59)) == 0
     assert outbox.deliver(NOON + timedelta(hours=22)) == 1
+
+
+def test_a_critical_alert_does_not_wait_behind_those_that_are_held_back(outbox, aim, listener, tell, do, rows):
+    aim(**NIGHTLY)
+    night = timedelta(hours=14)  # 23:00 in São Paulo
+    for number in range(LOOKED_AT_MOST):
+        tell("down", name=f"user_{number}", after=night)
+    tell("banned", name="user_x", after=night)
+    assert outbox.deliver(NOON + night) == 1
+    assert listener.bodies()[0]["type"] == "failure"
+    tell("banned", name="user_0", after=night + MINUTE)  # what is held back was of the same incident
+    assert outbox.deliver(NOON + night + MINUTE) == 2
+    assert [body["type"] for body in listener.bodies()[1:]] == ["warning", "failure"]
+    held = rows("SELECT count(*) AS count, min(next_at) AS until FROM alert_deliveries WHERE state = 'pending'")
+    assert held == [{"count": LOOKED_AT_MOST - 1, "until": NOON + timedelta(hours=22)}]
+
+
+def test_a_digest_gathers_what_comes_while_it_waits(outbox, aim, listener, tell):
+    aim(digest_minutes=30)
+    sent = []
+    for minute in range(61):
+        if minute in (0, 10, 29, 31):
+            tell("down", name=f"user_{minute}", after=minute * MINUTE)
+        if outbox.deliver(NOON + minute * MINUTE):
+            sent.append(minute)
+    assert sent == [30]
+    assert listener.titles() == ["3 avisos do Zelador"]
 
 
 def test_a_digest_is_one_message(outbox, aim, listener, tell, rows):

@@ -329,6 +329,31 @@ def test_users_see_their_own_incidents_alone(get, bearer, owner, opened):
         assert (answer.status_code, answer.json()["code"]) == (404, "INCIDENT_NOT_FOUND")
 
 
+def test_which_administrator_did_something_is_for_administrators(get, post, admin, bearer, owner, opened, seen):
+    mine = owner()
+    number = opened(mine, "down")
+    seen(mine, Health(state=HealthState.DISCONNECTED, incident=True), incident_id=number)
+    post(f"/api/admin/incidents/{number}/acknowledge", admin)
+    acknowledged = get(f"/api/admin/instances/{mine.instance_name}/health", admin).json()["incident"]
+    assert "acknowledgedBy" not in get("/api/whatsapp/health", bearer(mine.user_id)).json()["incident"]
+    assert post(f"/api/admin/instances/{mine.instance_name}/pause", admin).ok
+    known = get(f"/api/admin/incidents/{number}", admin).json()
+    by = known["acknowledgedBy"]
+    assert (acknowledged["acknowledgedBy"], known["timeline"][-1]["facts"]) == (by, {"by": by})
+    for path in ("", f"/{number}"):
+        answer = get(f"/api/whatsapp/incidents{path}", bearer(mine.user_id))
+        assert "acknowledgedAt" in answer.text
+        assert by not in answer.text
+    assert get(f"/api/whatsapp/incidents/{number}", bearer(mine.user_id)).json()["timeline"][-1]["facts"] == {}
+
+
+def test_a_name_that_nobody_can_have_is_not_paused(post, admin):
+    for name in ("a%00b", "%00", "%ff"):
+        for what in ("pause", "resume"):
+            answer = post(f"/api/admin/instances/{name}/{what}", admin)
+            assert (answer.status_code, answer.json()["code"]) == (404, "INSTANCE_NOT_FOUND"), name
+
+
 FOR_ADMINS = (
     "/api/admin/instances/health",
     "/api/admin/instances/user_x/health",

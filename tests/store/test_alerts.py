@@ -214,13 +214,13 @@ def test_silences_of_an_instance_an_organization_and_all(transaction, clock, per
     assert states(rows)[-1] == ("gateway_auth", "a", "muted")
 
 
-def test_what_a_recovery_would_tell_of_is_silenced_with_it(transaction, clock, opened, tell, aim, rows):
+def test_a_recovery_that_nobody_hears_takes_no_alerts_place(transaction, clock, opened, tell, aim, rows):
     aim("a")
     number = opened()
     tell(told(number))
     Silences(transaction, clock).add(kind="mute", ends_at=clock.now() + timedelta(hours=1), by="x")
     tell(told(number, "recovered", after=LATER))
-    assert [(kind, state) for kind, _, state in states(rows)] == [("down", "collapsed"), ("recovered", "muted")]
+    assert [(kind, state) for kind, _, state in states(rows)] == [("down", "pending"), ("recovered", "muted")]
 
 
 def test_silences_begin_and_end(transaction, clock, person):
@@ -267,11 +267,12 @@ def test_silences_that_make_no_sense(transaction, clock):
         quiet.add(kind="mute", ends_at=clock.now() + LATER, by="x", instance_name="nobody")
 
 
-def test_an_open_incident_is_told_again_every_day_until_somebody_knows(transaction, opened, aim, tell, rows):
+def test_an_open_incident_is_told_again_every_day_until_somebody_knows(transaction, person, opened, aim, tell, rows):
     aim("a", least="critical")
-    opened()  # its kind is too harmless for this target
-    number = opened(kind="banned")
-    tell(told(number, "banned"))
+    _, name = person()
+    opened(name)  # its kind is too harmless for this target
+    number = opened(name, kind="banned")
+    tell(told(number, "banned", name))
 
     def again(after):
         with transaction() as connection:
@@ -289,8 +290,21 @@ def test_an_open_incident_is_told_again_every_day_until_somebody_knows(transacti
     assert again(5 * DAY) == []
 
 
-def test_what_is_over_is_not_told_again(transaction, opened):
-    opened()
+def test_who_is_gone_keeps_nobody_from_being_reminded(transaction, clock, person, opened, aim, rows):
+    aim("a")
+    user_id, name = person()
+    _, deserted = person()
+    opened(name, user_id=user_id)
+    opened(deserted, user_id=uuid4())  # its user has no profile any more
+    opened("deleted", user_id=uuid4())
+    clock.advance(hours=25)
+    assert Reminders(transaction, clock, DAY, lambda _: None).tell() == 2
+    assert [row["user_id"] for row in rows("SELECT user_id FROM feed")] == [user_id]
+    assert states(rows) == [("reminder", "a", "pending")] * 2
+
+
+def test_what_is_over_is_not_told_again(transaction, person, opened):
+    opened(person()[1])
     with transaction() as connection:
         connection.exec_driver_sql("UPDATE incidents SET closed_at = now()")
         assert remind(connection, NOON + 2 * DAY, DAY) == []

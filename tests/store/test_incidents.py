@@ -6,13 +6,17 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import event, text
 
-from core.errors import NotFound
+from core.db import Base
+from core.errors import NotFound, StorageUnavailable
 from monitor import casebook, incidents
 from monitor.casebook import Wanted
+from monitor.housekeeping import tidy
 from monitor.incidents import Happening, Step, Subject
+from monitor.tables import Alert, AlertTarget, GatewayHealth, Incident
 from tests.factories import make_instance
 
 AT = datetime(2026, 11, 22, 3, 17, tzinfo=UTC)
+DAY = timedelta(days=1)
 GATEWAY = Subject(gateway="evolution")
 
 
@@ -309,6 +313,37 @@ def test_an_incident_of_an_instance_that_was_deleted_ends(subject, write, transa
     (server,) = write(Happening(subject=GATEWAY, incident_id=None, at=AT, notices=("gateway_down",)))
     with transaction() as connection:
         connection.execute(text("DELETE FROM whatsapp_instances WHERE id = :id"), {"id": whom.instance_id})
-        incidents.prune(connection, incidents.KEPT)
+        incidents.end_orphaned(connection)
     assert listed(open=False) == [written.incident_id]
     assert listed(open=True) == [server.incident_id]
+
+
+def test_dropping_an_incident_asks_no_table_row_by_row():
+    """Every foreign key to what is dropped has an index that begins with it; servers are a handful."""
+    dropped = {Incident.__table__, Alert.__table__, AlertTarget.__table__}
+    keys = [
+        (table, key.parent)
+        for table in Base.metadata.tables.values()
+        for key in table.foreign_keys
+        if key.column.table in dropped and table is not GatewayHealth.__table__
+    ]
+    assert len(keys) == 6
+    bare = [column for table, column in keys if column not in {next(iter(index.columns)) for index in table.indexes}]
+    assert bare == []
+
+
+def test_a_prune_that_fails_keeps_no_other_from_its_turn(transaction):
+    did = []
+
+    def impossible(connection, _):
+        connection.exec_driver_sql("SELECT 1 / 0")
+
+    def locked(connection, _):
+        raise StorageUnavailable("locked")
+
+    def prune(connection, age):
+        did.append(age)
+        return 3 - len(did)
+
+    tidy(transaction, [(impossible, DAY), (locked, DAY), (prune, DAY)])
+    assert did == [DAY] * 3

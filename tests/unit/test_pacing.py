@@ -12,8 +12,8 @@ NIGHT = datetime(2026, 11, 23, 2, 30, tzinfo=UTC)  # 23:30 there
 MORNING = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
 
 
-def one(number, incident=1, severity="warning", *, at=NOON, next_at=None):
-    return Waiting(id=number, incident_id=incident, severity=severity, at=at, next_at=next_at or at)
+def one(number, incident=1, severity="warning", *, at=NOON, next_at=None, **more):
+    return Waiting(id=number, incident_id=incident, severity=severity, at=at, next_at=next_at or at, **more)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +67,39 @@ def test_a_critical_one_takes_along_what_comes_before_it():
     assert (found.now, found.later) == ((1,), {})
 
 
+def test_a_critical_one_takes_along_what_was_put_off_for_the_night():
+    found = turn([one(1, next_at=MORNING), one(2, 1, "critical")], NIGHTLY, NIGHT)
+    assert (found.now, found.later) == ((1,), {})
+
+
+def test_a_critical_one_does_not_overtake_what_is_tried_again():
+    retried = NIGHT + timedelta(minutes=5)
+    found = turn([one(1, next_at=retried, failing=True), one(2, 1, "critical")], NIGHTLY, NIGHT)
+    assert (found.now, found.later) == ((), {2: retried})
+
+
+def test_the_critical_goes_first_and_then_what_was_tried_least():
+    waiting = [one(1, 1, attempts=1), one(2, 2), one(3, 1), one(4, 3, "critical", attempts=9), one(5, 2)]
+    assert turn(waiting, Manner(), NOON).now == (4,)
+    assert turn(waiting[:3], Manner(), NOON).now == (2,)
+    assert turn([waiting[0], waiting[2]], Manner(), NOON).now == (1,)
+
+
+def test_nothing_waits_for_what_cannot_be_said():
+    hour = NOON + timedelta(hours=1)
+    assert turn([one(1, next_at=hour, failing=True, crashed=True), one(2)], Manner(), NOON).now == (2,)
+
+
+def test_what_comes_later_leaves_with_the_digest_that_is_planned():
+    hourly, opens = Manner(digest=timedelta(hours=1)), NOON + timedelta(hours=1)
+    second = one(2, at=NOON + timedelta(minutes=20))
+    assert turn([second], hourly, second.at, opens).later == {2: opens}
+    put_off = [one(1, next_at=opens), one(2, at=second.at, next_at=opens)]
+    assert turn(put_off, hourly, opens).now == (1, 2)
+    grave = one(3, 1, "critical", at=second.at)  # takes along the first, but not before its time
+    assert turn([put_off[0], grave], hourly, grave.at, opens).later == {1: opens, 3: opens}
+
+
 def test_a_digest_waits_for_its_window_and_then_is_one_message():
     hourly = Manner(digest=timedelta(hours=1))
     waiting = [one(1), one(2, at=NOON + timedelta(minutes=20)), one(3, 2, at=NOON + timedelta(minutes=59))]
@@ -86,8 +119,9 @@ def test_nothing_due_is_nothing_to_do():
 
 
 def test_the_waits_grow_to_an_hour_and_end_with_the_day():
-    at, waits, attempts = NOON, [], 0
-    while (then := next_try(attempts := attempts + 1, NOON, at)) is not None:
+    at, waits = NOON, list[float]()
+    while at < NOON + GIVEN_UP_AFTER:
+        then = next_try(len(waits) + 1, NOON, at)
         waits.append((then - at).total_seconds())
         at = then
     assert waits[:8] == [30, 60, 120, 300, 600, 1800, 3600, 3600]
@@ -95,6 +129,7 @@ def test_the_waits_grow_to_an_hour_and_end_with_the_day():
     assert at == NOON + GIVEN_UP_AFTER
 
 
-def test_what_came_late_is_tried_once_before_it_is_given_up():
-    assert turn([one(1)], Manner(), NOON + timedelta(days=3)).now == (1,)
-    assert next_try(1, NOON, NOON + timedelta(days=3)) is None
+def test_what_came_late_is_tried_as_long_as_anything_else():
+    late = NOON + timedelta(days=3)
+    assert turn([one(1)], Manner(), late).now == (1,)
+    assert next_try(1, late, late) == late + timedelta(seconds=30)

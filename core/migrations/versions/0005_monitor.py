@@ -24,6 +24,7 @@ def upgrade() -> None:
         sa.Column("timezone", sa.Text(), server_default="America/Sao_Paulo", nullable=False),
         sa.Column("digest_minutes", sa.Integer(), nullable=True),
         sa.Column("enabled", sa.Boolean(), server_default=sa.text("true"), nullable=False),
+        sa.Column("failures", sa.Integer(), server_default="0", nullable=False),
         sa.Column("from_env", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("created_by", sa.Text(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
@@ -100,6 +101,13 @@ def upgrade() -> None:
     op.create_index(
         "ix_incidents_open", "incidents", ["opened_at"], unique=False, postgresql_where=sa.text("closed_at IS NULL")
     )
+    op.create_index(
+        "ix_incidents_closed",
+        "incidents",
+        ["closed_at"],
+        unique=False,
+        postgresql_where=sa.text("closed_at IS NOT NULL"),
+    )
     op.create_table(
         "alerts",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
@@ -147,6 +155,13 @@ def upgrade() -> None:
         postgresql_where=sa.text("NOT taken_in"),
     )
     op.create_index("ix_connection_events_at", "connection_events", ["at"], unique=False)
+    op.create_index(
+        "ix_connection_events_incident",
+        "connection_events",
+        ["incident_id"],
+        unique=False,
+        postgresql_where=sa.text("incident_id IS NOT NULL"),
+    )
     op.create_index("ix_connection_events_instance", "connection_events", ["instance_id", "id"], unique=False)
     op.create_table(
         "gateway_health",
@@ -204,6 +219,13 @@ def upgrade() -> None:
         sa.UniqueConstraint("public_token", name=op.f("uq_instance_health_public_token")),
         postgresql_with={"fillfactor": 70},
     )
+    op.create_index(
+        "ix_instance_health_incident",
+        "instance_health",
+        ["incident_id"],
+        unique=False,
+        postgresql_where=sa.text("incident_id IS NOT NULL"),
+    )
     op.create_table(
         "alert_deliveries",
         sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
@@ -213,6 +235,7 @@ def upgrade() -> None:
         sa.Column("attempts", sa.Integer(), server_default="0", nullable=False),
         sa.Column("next_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("claimed_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("failing_since", sa.DateTime(timezone=True), nullable=True),
         sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
         sa.CheckConstraint(
@@ -233,6 +256,7 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("state = 'pending'"),
     )
+    op.create_index("ix_alert_deliveries_target", "alert_deliveries", ["target_id", "state"], unique=False)
     op.create_index("uq_alert_deliveries_target", "alert_deliveries", ["alert_id", "target_id"], unique=True)
     op.add_column("whatsapp_instances", sa.Column("heard_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("whatsapp_instances", sa.Column("send_worked_at", sa.DateTime(timezone=True), nullable=True))
