@@ -12,7 +12,7 @@ run: install ## run the product here: database, gateway sandbox, web, worker, mo
 
 test: install-dev ## run the whole suite (installs what tests need, a browser too)
 	@sh scripts/setup.sh browser
-	$(BIN)/python -m pytest -n auto --maxprocesses 4
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 check: install-dev ## lint, format check and types
 	$(BIN)/ruff check .

@@ -12,18 +12,19 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from pydantic import SecretStr
 from sqlalchemy import Engine
 
 import webhooks.stats
 from bootstrap.alerting import Alerting, make_alerting
+from bootstrap.callers import make_access
 from bootstrap.monitoring import Monitor, make_monitor
 from bootstrap.readings import KNOWLEDGE, lifetimes, owners
 from bootstrap.upkeep import Upkeep, schedule
 from core import audit
-from core.access import Access, Principal, Tokens, changed
+from core.access import Access, Principal, changed
 from core.clock import Clock, SystemClock
 from core.crypto import Vault
 from core.db import Transaction, make_engine, transactions
@@ -157,7 +158,7 @@ def build(
     def feed_grew(users: list[str]) -> None:
         bell.ring(FEED_GREW, users)
 
-    access = Access(transaction, _tokens(settings, clock), clock)
+    access = make_access(settings, transaction, clock)
     breaker = Breaker(policy_of(settings))
     gateway = provider or make_provider(settings, breaker)
     upstream = (
@@ -285,13 +286,9 @@ def secret(value: SecretStr | None) -> str:
     return value.get_secret_value()
 
 
-def _changed(transaction: Transaction) -> Callable[[Collection[Principal]], Mapping[UUID, Principal | None]]:
-    def ask(known: Collection[Principal]) -> Mapping[UUID, Principal | None]:
+def _changed(transaction: Transaction) -> Callable[[Collection[Principal]], Mapping[Principal, Principal | None]]:
+    def ask(known: Collection[Principal]) -> Mapping[Principal, Principal | None]:
         with transaction() as connection:
             return changed(connection, known)
 
     return ask
-
-
-def _tokens(settings: Settings, clock: Clock) -> Tokens:
-    return Tokens(secret(settings.auth_jwt_secret), settings.auth_jwt_audience, clock)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
+import core.api_tokens
 import manager.keys
 import notify.feed
 import notify.tickets
@@ -70,11 +71,13 @@ def schedule(
         (notify.feed.prune, timedelta(days=settings.feed_retention_days)),
         (notify.tickets.prune, timedelta(hours=1)),
         (manager.keys.prune, timedelta(days=1)),
+        (core.api_tokens.prune, core.api_tokens.KEPT),
         (incidents.prune, incidents.KEPT),
         (history.prune, history.KEPT),
     )
     jobs: dict[str, tuple[timedelta, Callable[[], object]]] = {
         "tidy": (TIDY_EVERY, lambda: tidy(transaction, kept)),
+        "orphans": (TIDY_EVERY, lambda: _end_orphaned(transaction)),
         **alerting.jobs,
     }
     if upkeep:
@@ -88,3 +91,8 @@ def schedule(
     if monitor.heartbeat:
         jobs["heartbeat"] = (heartbeat.EVERY, monitor.heartbeat.beat)
     return Schedule(jobs, monitor.leads)
+
+
+def _end_orphaned(transaction: Transaction) -> None:
+    with transaction() as connection:
+        incidents.end_orphaned(connection)

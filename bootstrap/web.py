@@ -14,11 +14,14 @@ import api.messages
 import api.pausing
 import api.public
 import api.repair
+import api.tokens
 import api.whatsapp
 import dashboard.pages
 import monitor.routes
 from api.paging import Cursors
+from bootstrap import limits
 from bootstrap.live import install_live
+from bootstrap.proxies import TrustedProxies
 from bootstrap.system import System, secret
 from conversations.service import Conversations
 from core import web
@@ -34,7 +37,10 @@ def build_app(system: System) -> Flask:
     app = Flask("zelador", static_folder=None)
     secret_key = secret(settings.secret_key)
     csrf = web.install(app, secret_key=secret_key, origins=settings.origins, secure=settings.is_production)
-    _add_routes(app, system, Guard(system.access, csrf), csrf)
+    app.wsgi_app = TrustedProxies(app.wsgi_app, settings.trusted_proxies)  # type: ignore[method-assign]  # as below
+    guard = Guard(system.access, csrf)
+    limits.install(app, guard, settings)
+    _add_routes(app, system, guard, csrf)
     entrance = Entrance(app.wsgi_app, system.gate, system.inbox, settings.max_body_bytes)
     app.wsgi_app = entrance  # type: ignore[method-assign]  # Flask's documented way to put something in front
     return app
@@ -59,6 +65,7 @@ def _add_routes(app: Flask, system: System, guard: Guard, csrf: CSRFProtect) -> 
     app.register_blueprint(api.incidents.make_blueprint(system.monitoring, guard, cursors))
     app.register_blueprint(api.pausing.make_blueprint(Pausing(transaction=transaction, clock=clock), guard))
     app.register_blueprint(api.public.make_blueprint(system.monitoring, guard))
+    app.register_blueprint(api.tokens.make_blueprint(system.access.api_tokens, guard))
     alerts = system.alerting
     app.register_blueprint(api.alerts.make_blueprint(alerts.targets, alerts.silences, alerts.log, guard, cursors))
     app.register_blueprint(api.admin.make_blueprint(system.queue_stats, guard, production=settings.is_production))

@@ -1,18 +1,17 @@
-"""Who is calling: profiles, bearer tokens, passwords and login links.
+"""Who is calling: profiles, what bearers say of them, passwords and login links.
 
 `core.web` asks it for each request, `scripts/ops.py` makes people and tokens with it.
 """
 
 import secrets
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
-import jwt
 from sqlalchemy import CheckConstraint, Connection, DateTime, ForeignKey, Index, Text, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, mapped_column
@@ -23,16 +22,24 @@ from core.crypto import fingerprint
 from core.db import Base, Transaction, array
 from core.errors import Conflict, Malformed, StorageUnavailable, Unauthenticated
 
+if TYPE_CHECKING:
+    from core.api_tokens import ApiTokens
+    from core.bearers import Tokens
+
 KNOWN_FOR = timedelta(seconds=5)
+API_TOKEN = "zt_"  # noqa: S105 — how a personal token begins
 LINK_BYTES = 24
-END_OF_TIME = 253_402_300_799  # the last second a datetime can say
 CHANGED = text("""
-SELECT known.id, profiles.id IS NULL AS gone, profiles.role, profiles.email, profiles.organization_id
-FROM unnest(CAST(:ids AS uuid[]), CAST(:roles AS text[]), CAST(:organizations AS text[]))
-    AS known (id, role, organization_id)
+SELECT known.place, profiles.id IS NULL OR known.token_id IS NOT NULL AND token.id IS NULL AS gone,
+    profiles.role, profiles.email, profiles.organization_id
+FROM unnest(CAST(:ids AS uuid[]), CAST(:roles AS text[]), CAST(:organizations AS text[]), CAST(:tokens AS uuid[]))
+    WITH ORDINALITY AS known (id, role, organization_id, token_id, place)
 LEFT JOIN profiles USING (id)
+LEFT JOIN api_tokens AS token ON token.id = known.token_id AND token.revoked_at IS NULL
+    AND (token.expires_at IS NULL OR token.expires_at > now())
 WHERE profiles.id IS NULL OR profiles.role <> known.role
    OR known.role IS NOT NULL AND profiles.organization_id IS DISTINCT FROM known.organization_id
+   OR known.token_id IS NOT NULL AND token.id IS NULL
 """)
 
 
@@ -73,7 +80,8 @@ class LoginLink(Base):
 class Principal:
     """Somebody who proved who they are.
 
-    `until`: when the proof ends, None where it does not by itself. `sworn`: the token itself says admin.
+    `until`: when the proof ends, None where it does not by itself. `sworn`: the token itself says admin. `token_id`:
+    the personal API token they came with, whose rights are those of our table.
     """
 
     user_id: UUID
@@ -82,6 +90,7 @@ class Principal:
     organization_id: str | None = None
     until: datetime | None = field(default=None, compare=False)
     sworn: bool = field(default=False, compare=False)
+    token_id: UUID | None = None
 
     @property
     def is_admin(self) -> bool:
@@ -96,46 +105,8 @@ def user_uuid(value: object) -> UUID:
         raise Malformed("The user id is not a UUID", code="INVALID_USER_ID") from None
 
 
-class Tokens:
-    """Bearer JWTs, HS256, as Supabase issues them."""
-
-    def __init__(self, secret: str, audience: str | None, clock: Clock) -> None:
-        self._secret, self._audience, self._clock = secret, audience, clock
-
-    def issue(self, principal: Principal, *, valid_for: timedelta) -> str:
-        now = self._clock.now()
-        claims = {"sub": str(principal.user_id), "role": principal.role, "iat": now, "exp": now + valid_for}
-        claims |= {"email": principal.email} if principal.email else {}
-        claims |= {"organization_id": principal.organization_id} if principal.organization_id else {}
-        claims |= {"aud": self._audience} if self._audience else {}
-        return jwt.encode(claims, self._secret, algorithm="HS256")
-
-    def verify(self, token: str) -> Principal:
-        """Who the token speaks for. Raises Unauthenticated for whatever is wrong with it."""
-        # an issuer whose clock is a little ahead is no forger: `iat` is not checked
-        options: Any = {"require": ["sub", "exp"], "verify_iat": False, "verify_aud": self._audience is not None}
-        try:
-            claims = jwt.decode(token, self._secret, ["HS256"], audience=self._audience, options=options)
-            return _principal(claims)
-        except (jwt.InvalidTokenError, Malformed):
-            raise Unauthenticated("The token is not valid") from None
-
-
-def _principal(claims: Mapping[str, Any]) -> Principal:
-    metadata = claims.get("app_metadata")
-    roles = (claims.get("role"), metadata.get("role") if isinstance(metadata, Mapping) else None)
-    return Principal(
-        user_id=user_uuid(claims["sub"]),
-        role="admin" if "admin" in roles else "user",
-        email=_text(claims.get("email")),
-        organization_id=_text(claims.get("organization_id")),
-        until=datetime.fromtimestamp(min(int(claims["exp"]), END_OF_TIME), UTC),
-        sworn="admin" in roles,
-    )
-
-
-def _text(value: object) -> str | None:
-    """A claim as a database can hold it: without NUL and lone surrogates."""
+def storable(value: object) -> str | None:
+    """A text as a database can hold it: without NUL and lone surrogates; None where it is none."""
     if not isinstance(value, str):
         return None
     return value.replace("\0", "").encode(errors="replace").decode() or None
@@ -144,16 +115,20 @@ def _text(value: object) -> str | None:
 class Access:
     """Makes principals of credentials, and keeps a profile row for each of them."""
 
-    def __init__(self, transaction: Transaction, tokens: Tokens, clock: Clock) -> None:
-        self._transaction, self.tokens, self._clock = transaction, tokens, clock
+    def __init__(self, transaction: Transaction, tokens: "Tokens", api_tokens: "ApiTokens", clock: Clock) -> None:
+        self._transaction, self._clock = transaction, clock
+        self.tokens, self.api_tokens = tokens, api_tokens
         self._known: dict[Principal, tuple[datetime, Principal]] = {}
         self._lock = threading.Lock()
 
     def by_bearer(self, token: str) -> Principal:
-        """The token's owner, an admin also where only our table says so. Raises Unauthenticated.
+        """The token's owner, an admin also where only our table says so. Raises Unauthenticated, NotNow where a JWT's
+        key cannot be read.
 
-        While the database is away the token alone decides.
+        While the database is away a JWT alone decides; of a personal token nobody knows then (StorageUnavailable).
         """
+        if token.startswith(API_TOKEN):
+            return self.api_tokens.owner_of(token)
         claimed = self.tokens.verify(token)
         now = self._clock.now()
         seen_at, principal = self._known.get(claimed, (None, claimed))
@@ -176,7 +151,7 @@ class Access:
 
     def by_password(self, email: str, password: str) -> Principal:
         """Raises Unauthenticated, after the same work whether or not the address is known."""
-        address = (_text(email) or "").lower()
+        address = (storable(email) or "").lower()
         query = select(Profile.id, Profile.password_hash).where(
             func.lower(Profile.email) == address, Profile.password_hash.is_not(None)
         )
@@ -242,19 +217,22 @@ def find_principal(connection: Connection, user_id: UUID) -> Principal | None:
     return row and Principal(user_id=row.id, role=row.role, email=row.email, organization_id=row.organization_id)
 
 
-def changed(connection: Connection, known: Collection[Principal]) -> dict[UUID, Principal | None]:
-    """Those of whom our table says something else by now; None: the profile is gone. Who has a sworn role keeps it."""
+def changed(connection: Connection, known: Collection[Principal]) -> dict[Principal, Principal | None]:
+    """Those of whom our table says something else by now. None: the profile is gone, or the personal token they came
+    with is over. Who has a sworn role keeps it."""
+    asked = list(known)
     facts = {
-        "ids": array(one.user_id for one in known),
-        "roles": array(None if one.sworn else one.role for one in known),
-        "organizations": array(one.organization_id for one in known),
+        "ids": array(one.user_id for one in asked),
+        "roles": array(None if one.sworn else one.role for one in asked),
+        "organizations": array(one.organization_id for one in asked),
+        "tokens": array(one.token_id for one in asked),
     }
-    return {
-        row.id: None
-        if row.gone
-        else Principal(user_id=row.id, role=row.role, email=row.email, organization_id=row.organization_id)
-        for row in connection.execute(CHANGED, facts)
-    }
+    found: dict[Principal, Principal | None] = {}
+    for row in connection.execute(CHANGED, facts):
+        before = asked[row.place - 1]
+        now = {"role": row.role, "email": row.email, "organization_id": row.organization_id}
+        found[before] = None if row.gone else Principal(user_id=before.user_id, token_id=before.token_id, **now)
+    return found
 
 
 def create_person(

@@ -24,7 +24,7 @@ from core.dburl import normalized_url
 from core.errors import Malformed
 from core.secrets import SECRETS, ConfigError, from_files, kept_secret
 
-REQUIRED_IN_PRODUCTION = ("SECRET_KEY", "APP_ENCRYPTION_KEY", "AUTH_JWT_SECRET")
+REQUIRED_IN_PRODUCTION = ("SECRET_KEY", "APP_ENCRYPTION_KEY", "AUTH_JWT_SECRET")  # for the last, AUTH_JWKS_URL will do
 FERNET_KEY_BYTES = 32
 WEAK_BELOW = 32  # characters: 256 bits of hex is 64, of base64 43; shorter ones are somebody's password
 ENVIRONMENTS = {"development": "development", "dev": "development", "test": "test"}
@@ -72,6 +72,7 @@ BaseUrl = Annotated[str, BeforeValidator(_base_url)]
 Listed = Annotated[list[str], NoDecode, BeforeValidator(_listed)]
 Millis = Annotated[int, Field(ge=1)]
 Port = Annotated[int, Field(ge=1, le=65535)]
+PerMinute = Annotated[int, Field(ge=0, le=1_000_000)]  # 0: as often as they like
 
 
 class Settings(BaseSettings):
@@ -96,6 +97,13 @@ class Settings(BaseSettings):
     app_encryption_key: SecretStr | None = None
     auth_jwt_secret: SecretStr | None = None
     auth_jwt_audience: str | None = None
+    auth_jwks_url: str | None = None
+    rate_limit_reads: PerMinute = 600
+    rate_limit_writes: PerMinute = 120
+    rate_limit_logins: PerMinute = 20
+    rate_limit_connects: PerMinute = 6
+    rate_limit_sends: PerMinute = 60
+    rate_limit_tokens: PerMinute = 5
     max_body_bytes: Annotated[int, Field(ge=1024, le=256 * 1024 * 1024)] = 32 * 1024 * 1024
     event_retention_days: Annotated[int, Field(ge=1, le=3650)] = 7
     feed_retention_days: Annotated[int, Field(ge=1, le=3650)] = 7
@@ -193,6 +201,14 @@ class Settings(BaseSettings):
             _base_url(value.get_secret_value().partition("?")[0])
         return value
 
+    @field_validator("auth_jwks_url")
+    @classmethod
+    def _key_server(cls, value: str | None) -> str | None:
+        """Some providers tell their key sets apart by a query."""
+        if value:
+            _base_url(value.partition("?")[0])
+        return value
+
     @field_validator("alert_urls")
     @classmethod
     def _targets(cls, value: list[SecretStr]) -> list[SecretStr]:
@@ -247,12 +263,14 @@ class Settings(BaseSettings):
 
     def _unfit_for_production(self) -> list[str]:
         values = {name: getattr(self, name.lower()) for name in REQUIRED_IN_PRODUCTION}
+        if self.auth_jwks_url:
+            values = {name: value for name, value in values.items() if value or name != "AUTH_JWT_SECRET"}
         unfit = [f"{name}: missing" for name, value in values.items() if value is None]
         given = [(name, value) for name, value in values.items() if value is not None]
         given += [("WEBHOOK_SECRET", value) for value in self.webhook_secret]
         unfit += [f"{name}: weak" for name, value in given if len(value.get_secret_value()) < WEAK_BELOW]
-        if self.webhook_url and not self.webhook_url.startswith("https://"):
-            unfit.append("WEBHOOK_URL: must be https in production")
+        urls = {"WEBHOOK_URL": self.webhook_url, "AUTH_JWKS_URL": self.auth_jwks_url}
+        unfit += [f"{name}: must be https in production" for name, url in urls.items() if url and url[:8] != "https://"]
         if unfit:
             unfit.append("(production takes secrets of 32 characters or more; WEBHOOK_SECRET may stay unset)")
         return unfit

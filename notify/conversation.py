@@ -27,7 +27,7 @@ from notify.seats import Over
 
 log = structlog.get_logger()
 LOOK_S = 1.0  # how soon a socket that waits for its first frame notices that the process ends
-COME_BACK_MS = 2  # a socket: about what accepting one costs …
+COME_BACK_MS = 5  # a socket: about what accepting one costs …
 LATEST_MS = 10_000  # … so that not all knock at once
 
 
@@ -63,9 +63,8 @@ class Conversation:
             self._commands.leave()
             self._line.let_go()
 
-    @property
-    def quiet(self) -> bool:
-        return self._line.quiet
+    def is_there(self) -> bool:
+        return self._line.is_there()
 
     def may_stay(self) -> None:
         if self._instance:

@@ -7,6 +7,7 @@ LARGEST_FRAME = 16 * 1024  # bytes a client may send at once
 MOST_FRAMES = 300  # of any kind a minute, pings, pongs and pieces of messages too
 MINUTE_S = 60.0
 TEXT, CLOSE = 0x81, 0x88  # whole frames: FIN and the kind
+PING_FRAME = b"\x89\x00"
 MASKED = 0x80
 LONGEST_REASON = 123  # bytes
 

@@ -1,7 +1,7 @@
 """A socket that writes whole frames, bounded in time, counts what comes in, and lets the last frame arrive.
 
 It stands between the server's socket and simple-websocket, which writes with `send` (a part of a frame may be left)
-and from two threads (its pings).
+and from two threads (answers to pings). Pings go out from a third.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ import threading
 import time
 from typing import Any
 
-from notify.framing import CLOSE_SLOW, Meter, close_frame
+from notify.framing import CLOSE_SLOW, PING_FRAME, Meter, close_frame
 
 LINGER_S = 2.0  # for the client to take the close frame and hang up
 PATIENCE_BYTES = 64 * 1024  # the kernel keeps (twice) so much for a client that does not read …
@@ -25,7 +25,7 @@ class LockedSocket:
         self._meter, self._over = Meter(), False
         self.heard_at = time.monotonic()
         inner.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, PATIENCE_BYTES)
-        inner.settimeout(send_s / 2)  # one piece; so a frame takes at most half as long again as it may
+        inner.settimeout(None)  # a client may be silent for long
 
     def send(self, data: bytes, *_: Any) -> int:
         """Raises OSError when the client does not take it, and from then on at once. TimeoutError: it was too slow."""
@@ -33,6 +33,7 @@ class LockedSocket:
             if self._over:
                 raise BrokenPipeError
             left, until = memoryview(data), time.monotonic() + self._send_s
+            self._inner.settimeout(self._send_s / 2)  # one piece; so it takes at most half as long again as it may
             try:
                 while left:
                     left = left[self._inner.send(left) :]
@@ -44,7 +45,19 @@ class LockedSocket:
             except OSError:
                 self._part(b"")
                 raise
+            self._inner.settimeout(None)
         return len(data)
+
+    def ping(self) -> None:
+        """Ask for a sign of life. Never waits: who has no room for it is being written to anyhow."""
+        if self._lock.acquire(blocking=False):
+            try:
+                if not self._over:
+                    self._inner.send(PING_FRAME, socket.MSG_DONTWAIT)
+            except OSError:
+                pass  # the writer or the reader finds out
+            finally:
+                self._lock.release()
 
     def recv(self, size: int) -> bytes:
         """What came; b"" as at the end when it is more than anybody may send."""
@@ -75,7 +88,7 @@ class LockedSocket:
             self._inner.shutdown(socket.SHUT_RDWR)
 
     def _heard(self, size: int) -> bytes:
-        """The deadline is the writers': a client may be silent for longer."""
+        """Where a deadline is met here, it was a writer's."""
         while True:
             try:
                 data: bytes = self._inner.recv(size)

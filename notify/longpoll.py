@@ -57,11 +57,13 @@ class LongPoll:
 class _Waiter:
     """Somebody who waits for an answer."""
 
-    quiet = False
-
     def __init__(self, principal: Principal) -> None:
         self.principal = principal
         self.woken = threading.Event()
+
+    def is_there(self) -> bool:
+        """Until it is answered."""
+        return True
 
     def may_stay(self) -> None:
         """Everybody may hear their own."""

@@ -23,7 +23,7 @@ from notify.rounds import Rounds
 log = structlog.get_logger()
 LOOK_S = 3.0
 MOST_EACH = 20
-Changed = Callable[[Collection[Principal]], Mapping[UUID, Principal | None]]  # of whom something else is so by now
+Changed = Callable[[Collection[Principal]], Mapping[Principal, Principal | None]]  # of whom something else is so
 
 
 class Sitter(Protocol):
@@ -31,9 +31,8 @@ class Sitter(Protocol):
 
     principal: Principal
 
-    @property
-    def quiet(self) -> bool:
-        """It gives no sign of life."""
+    def is_there(self) -> bool:
+        """Whether it gives a sign of life. Returns at once."""
 
     def may_stay(self) -> None:
         """Raises Forbidden or NotFound where `principal` may not listen to what it listens to."""
@@ -111,10 +110,10 @@ class Seats:
             until = sitter.principal.until
             if until and until <= now:
                 sitter.end(CLOSE_ENDED, "not logged in any more")
-            elif sitter.quiet:
+            elif not sitter.is_there():
                 sitter.end(CLOSE_LATE, "no pong")
-            elif sitter.principal.user_id in changed:
-                self._judge(sitter, changed[sitter.principal.user_id])
+            elif sitter.principal in changed:
+                self._judge(sitter, changed[sitter.principal])
 
     def _judge(self, sitter: Sitter, found: Principal | None) -> None:
         if found is None:

@@ -46,11 +46,13 @@ class Named(WhatsApp):
 class Client:
     """One connected client and what it listens to."""
 
-    quiet = False  # python-socketio sees to that
-
     def __init__(self, adapter: "SocketIO", sid: str, principal: Principal) -> None:
         self._adapter, self._sid, self.principal = adapter, sid, principal
         self.channels: set[str] = set()
+
+    def is_there(self) -> bool:
+        """python-socketio pings."""
+        return True
 
     def may_stay(self) -> None:
         for channel in self.channels.copy():
@@ -90,7 +92,8 @@ class SocketIO:
             start_response("503 Service Unavailable", [("Retry-After", "5"), ("Content-Length", "0")])
             return []
         self._start()
-        harden(environ, self.live.send_s)
+        if environ.get("HTTP_UPGRADE", "").lower() == "websocket":
+            harden(environ, self.live.send_s)
         answer: Iterable[bytes] = self.server.handle_request(environ, start_response)
         return answer
 

@@ -15,7 +15,7 @@ from notify.live import Live
 
 def install(app: Flask, live: Live) -> None:
     """Add the sockets and the guard to the application."""
-    app.config["SOCK_SERVER_OPTIONS"] = {"ping_interval": live.ping_s, "max_message_size": LARGEST_FRAME}
+    app.config["SOCK_SERVER_OPTIONS"] = {"max_message_size": LARGEST_FRAME}
     guard.install(app, live)
     dialects: dict[str, Dialect] = {"": Dialect(live.enrich), "whatsapp": WhatsApp(live.rooms.of_user)}
     seed = Seed(live.enrich)

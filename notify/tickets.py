@@ -13,7 +13,7 @@ from sqlalchemy import Connection, DateTime, ForeignKey, Index, delete, func, se
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.orm import Mapped, mapped_column
 
-from core.access import Principal
+from core.access import Principal, changed
 from core.crypto import fingerprint
 from core.db import Base, Transaction
 from core.errors import TooMany, Unauthenticated
@@ -56,9 +56,12 @@ class Tickets:
             row = connection.execute(
                 taken.returning(SocketTicket.user_id, SocketTicket.facts, SocketTicket.expires_at > func.now())
             ).first()
-        if row is None or not row[2]:
+            found = _principal(row[0], row[1]) if row and row[2] else None
+            if found and found.token_id:  # it may have been revoked since
+                found = changed(connection, [found]).get(found, found)
+        if found is None:
             raise Unauthenticated("The ticket is unknown, used up or too old")
-        return _principal(row[0], row[1])
+        return found
 
 
 def prune(connection: Connection, age: timedelta) -> int:
@@ -68,10 +71,13 @@ def prune(connection: Connection, age: timedelta) -> int:
 
 def _facts(principal: Principal) -> dict[str, Any]:
     until = principal.until.isoformat() if principal.until else None
-    return {"role": principal.role, "organization": principal.organization_id, "until": until, "sworn": principal.sworn}
+    token = str(principal.token_id) if principal.token_id else None
+    facts = {"role": principal.role, "organization": principal.organization_id, "sworn": principal.sworn}
+    return facts | {"until": until, "token": token}
 
 
 def _principal(user_id: UUID, facts: dict[str, Any]) -> Principal:
     until = datetime.fromisoformat(facts["until"]) if facts["until"] else None
+    token = UUID(facts["token"]) if facts.get("token") else None
     how = {"role": facts["role"], "organization_id": facts["organization"], "sworn": facts["sworn"]}
-    return Principal(user_id=user_id, until=until, **how)
+    return Principal(user_id=user_id, until=until, token_id=token, **how)

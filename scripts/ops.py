@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -19,10 +20,7 @@ from core.errors import AppError  # noqa: E402
 from core.postgres import PostgresUnusable  # noqa: E402
 from core.secrets import ConfigError  # noqa: E402
 from core.settings import Settings, misspelt  # noqa: E402
-from scripts import instances, repairs  # noqa: E402
-from scripts.doctor import doctor  # noqa: E402
 from scripts.opened import opened  # noqa: E402
-from scripts.selftest import selftest  # noqa: E402
 
 if TYPE_CHECKING:
     from bootstrap.system import System
@@ -32,7 +30,31 @@ DEMO = {"demo": "user", "admin": "admin"}
 ROLES = ("web", "worker", "monitor")
 
 
-@click.group()
+ELSEWHERE = {
+    "doctor": "doctor",
+    "selftest": "selftest",
+    "replay": "repairs",
+    "rebuild": "repairs",
+    "reset": "instances",
+    "rotate": "instances",
+}
+
+
+class Commands(click.Group):
+    """Some are in modules of their own, imported when they are asked for: the supervisor, which is one of the others,
+    runs as long as the product, and without SQLAlchemy it is half as large."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), *ELSEWHERE])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in ELSEWHERE:
+            return super().get_command(ctx, cmd_name)
+        found: click.Command = getattr(import_module(f"scripts.{ELSEWHERE[cmd_name]}"), cmd_name)
+        return found
+
+
+@click.group(cls=Commands)
 def cli() -> None:
     """Zelador: keeps every user's WhatsApp connected."""
 
@@ -93,11 +115,12 @@ def db_current() -> None:
 @click.option("--hours", type=click.IntRange(1, 24 * 366), default=24, show_default=True, help="How long it is valid.")
 def token(sub: str, role: str, email: str | None, org: str | None, hours: int) -> None:
     """Print a bearer token for the API."""
-    from core.access import Principal, Tokens, user_uuid
+    from core.access import Principal, user_uuid
+    from core.bearers import Tokens
     from core.clock import SystemClock
 
     settings = Settings.from_env()
-    secret = settings.auth_jwt_secret.get_secret_value() if settings.auth_jwt_secret else ""
+    secret = settings.auth_jwt_secret.get_secret_value() if settings.auth_jwt_secret else None
     tokens = Tokens(secret, settings.auth_jwt_audience, SystemClock())
     principal = Principal(user_id=user_uuid(sub), role=role, email=email, organization_id=org)
     click.echo(tokens.issue(principal, valid_for=timedelta(hours=hours)))
@@ -136,14 +159,6 @@ def prepare() -> None:
         migrate.upgrade(system.engine)
         links = {} if system.settings.is_production else {name: _demo_link(system, name) for name in DEMO}
     click.echo(json.dumps(links))
-
-
-cli.add_command(repairs.replay)
-cli.add_command(repairs.rebuild)
-cli.add_command(instances.reset)
-cli.add_command(instances.rotate)
-cli.add_command(doctor)
-cli.add_command(selftest)
 
 
 def _demo_link(system: "System", name: str) -> str:

@@ -57,6 +57,8 @@ ONLY_IN = {
     "apprise": {"monitor/channels.py"},
     "gevent": {"gunicorn.conf.py"},
     "flask_sock": {"notify/sockets.py"},
+    "flask_limiter": {"bootstrap/limits.py"},
+    "jwt": {"core/bearers.py", "core/key_set.py", "webhooks/gate.py"},
     "socketio": {"notify/socket_io.py"},
 }
 

@@ -23,19 +23,27 @@ SOCKET = ".s.PGSQL.5432"
 
 
 class WebProcess:
-    """`with WebProcess(DATABASE_URL=…) as web: web.url`; only these variables are set."""
+    """`with WebProcess(DATABASE_URL=…) as web: web.url`; only these variables are set. `within`: what runs it."""
+
+    within: tuple[str, ...] = ()
 
     def __init__(self, **variables: str) -> None:
         [self.port] = free_ports(1)
-        self.url = f"http://127.0.0.1:{self.port}"
         self._environ = {"HOST": "127.0.0.1", "PORT": str(self.port), "LOG_LEVEL": "INFO", **variables}
+        self._host = self._environ["HOST"]
+        self.url = f"http://{self._host}:{self.port}"
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 — closed by __exit__
         self._process: subprocess.Popen[str] | None = None
 
     def start(self) -> Self:
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         self._process = subprocess.Popen(
-            GUNICORN, cwd=ROOT, env=kept | self._environ, stdout=self._log, stderr=subprocess.STDOUT, text=True
+            self.within + GUNICORN,
+            cwd=ROOT,
+            env=kept | self._environ,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
         return self
 
@@ -76,7 +84,7 @@ class WebProcess:
     def _answers(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, self.log()
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=5) as line:
+        with contextlib.suppress(OSError), socket.create_connection((self._host, self.port), timeout=5) as line:
             line.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             return b" 200 " in line.recv(100)
         return False

@@ -1,14 +1,10 @@
 """The page's live channel in a real Chromium: through a proxy that lets no websocket pass, and without a server."""
 
-import contextlib
-import select
 import socket
-import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -18,58 +14,26 @@ from sqlalchemy import Engine
 from bootstrap.system import System
 from core.access import create_person, make_link
 from tests.conftest import KEY
+from tests.factories import make_instance
 from tests.live import NOWHERE, parts_of, record
+from tests.product import ROOT
+from tests.relay import Relay
 from tests.web_process import WebProcess
 
 LIVE, POLLING, OFFLINE = "Ao vivo", "Atualizando a cada poucos segundos, sem conexão ao vivo", "Sem conexão ao vivo"
 WAIT_MS = 20_000
 
 
-class Proxy:
-    """Hands bytes on; while `strict`, it takes the wish for an upgrade out of every request, as some proxies do."""
+class Proxy(Relay):
+    """While `strict`, it takes the wish for an upgrade out of every request, as some proxies do."""
 
     def __init__(self, port: int) -> None:
-        self._behind = ("127.0.0.1", port)
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        super().__init__("127.0.0.1", lambda: socket.create_connection(("127.0.0.1", port)), self._censor)
+        self.url = f"http://127.0.0.1:{self.port}"
         self.strict = True
-        self._over = threading.Event()
-        self._threads: list[threading.Thread] = []
 
-    def __enter__(self) -> Self:
-        self._spawn(self._accept)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._over.set()
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        for thread in self._threads:
-            thread.join(5)
-
-    def _spawn(self, run: Any, *what: socket.socket) -> None:
-        thread = threading.Thread(target=run, args=what, daemon=True)
-        self._threads.append(thread)
-        thread.start()
-
-    def _accept(self) -> None:
-        while not self._over.is_set():
-            try:
-                self._spawn(self._pump, self._listener.accept()[0])
-            except OSError:
-                return
-
-    def _pump(self, client: socket.socket) -> None:
-        with client, contextlib.suppress(OSError), socket.create_connection(self._behind) as server:
-            other = {client: server, server: client}
-            while not self._over.is_set():
-                for source in select.select([client, server], [], [], 0.1)[0]:
-                    if not (piece := source.recv(65536)):
-                        return
-                    if source is client and self.strict:
-                        piece = piece.replace(b"Upgrade: websocket\r\n", b"")
-                    other[source].sendall(piece)
+    def _censor(self, piece: bytes) -> bytes:
+        return piece.replace(b"Upgrade: websocket\r\n", b"") if self.strict else piece
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +68,12 @@ def page(browser: Any) -> Iterator[Page]:
     context.set_default_timeout(WAIT_MS)
     yield context.new_page()
     context.close()
+
+
+@pytest.fixture
+def user(system: System) -> UUID:
+    with system.transaction() as connection:
+        return make_instance(connection)[0]
 
 
 def log_in(page: Page, system: System, base: str) -> UUID:
@@ -149,3 +119,32 @@ def test_what_came_while_the_server_was_away_is_on_the_page_afterwards(page, pro
     expect(how).to_have_text(LIVE, timeout=WAIT_MS)
     expect(page.get_by_text("meanwhile", exact=True)).to_be_visible(timeout=WAIT_MS)
     assert texts(page) == ["meanwhile"]
+
+
+def test_the_client_of_the_docs_works_and_comes_back(browser, process, system, bearer, user):
+    """As it stands there, in a page of the server's origin; each of its sockets is opened by a ticket."""
+    code = (ROOT / "docs" / "live.md").read_text().split("```js\n")[1].split("```")[0]
+    page = browser.new_context(bypass_csp=True).new_page()
+    page.goto(f"{process.url}/livez")
+    page.add_script_tag(content=f"{code}\nwindow.listen = listen", type="module")
+    page.wait_for_function("Boolean(window.listen)", timeout=WAIT_MS)
+    page.evaluate(
+        """(headers) => {
+          window.frames_ = [];
+          const ticket = async () =>
+            (await (await fetch("/api/ws/ticket", { method: "POST", headers })).json()).ticket;
+          listen(location.origin, ticket, (frame) => frames_.push(frame));
+        }""",
+        bearer(user),
+    )
+    page.wait_for_function("frames_.length === 1", timeout=WAIT_MS)
+    write(system, user, "um")
+    page.wait_for_function("frames_.length === 2", timeout=WAIT_MS)
+    process.kill_worker()
+    write(system, user, "dois")
+    page.wait_for_function("frames_.length === 3", timeout=WAIT_MS)
+    write(system, user, "tres")
+    page.wait_for_function("frames_.length === 4", timeout=WAIT_MS)
+    assert page.evaluate("frames_.map(({ type }) => type)") == ["snapshot", "message", "message", "message"]
+    assert page.evaluate("frames_.map(({ id }) => id)") == [0, 1, 2, 3]
+    page.context.close()

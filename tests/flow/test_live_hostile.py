@@ -136,7 +136,7 @@ def test_who_answers_no_ping_is_closed_with_4408(system, user):
 
 
 def test_who_answers_pings_stays(system, user):
-    with tiny(system, user, ping_s=0.2) as (base, _), line(base) as client:
+    with tiny(system, user, ping_s=0.2, look_s=0.05) as (base, _), line(base) as client:
         hear(subscribed(client))
         with pytest.raises(TimeoutError):
             client.recv(timeout=1)

@@ -17,8 +17,10 @@ from core.dburl import libpq_url
 from core.events import DomainEvent
 from tests.conftest import KEY
 from tests.factories import make_instance
+from tests.hosts import OtherHost, database_behind, url_through
 from tests.ledger import Crowd
-from tests.live import NOWHERE, close_code, hear, line, parts_of, say, subscribed, tell
+from tests.live import NOWHERE, close_code, hear, line, parts_of, raw_socket, say, subscribed, tell
+from tests.relay import Relay
 from tests.waiting import until
 from tests.web_process import WebProcess
 
@@ -91,6 +93,16 @@ def test_a_slow_reader_holds_nobody_up_and_gets_all_of_it_intact(web, system, us
         assert [hear(slow)["id"] for _ in range(400)] == list(range(1, 401))
 
 
+def test_the_checks_of_the_docs_tell_whether_it_gets_through(web, user, bearer):
+    """Whether an upgrade passes, and whether Socket.IO answers."""
+    with raw_socket(web, bearer(user)):
+        pass  # it has answered 101
+    without = requests.get(f"{web}/ws", headers=bearer(user), timeout=10)
+    assert without.status_code == 400
+    socket_io = requests.get(f"{web}/socket.io/?EIO=4&transport=polling", timeout=10)
+    assert socket_io.text.startswith('0{"sid":')
+
+
 @pytest.mark.parametrize("ring", [True, False], ids=["with a wake-up", "by polling alone"])
 def test_both_processes_hear_what_a_third_wrote(processes, system, user, bearer, ring):
     with line(processes[0].url, bearer(user)) as one, line(processes[1].url, bearer(user)) as two:
@@ -101,16 +113,37 @@ def test_both_processes_hear_what_a_third_wrote(processes, system, user, bearer,
             assert [hear(client)["id"] for client in (one, two)] == [number, number]
 
 
+def test_two_hosts_hear_each_others_events(processes, system, user, bearer, database_url, place):
+    """The other one has its own network, and the database over it; wake-ups get through, and so does polling."""
+    with OtherHost() as host, Relay(host.here, database_behind(database_url)) as way:
+        environ = {"DATABASE_URL": url_through(database_url, host.here, way.port), "HOST": host.address}
+        environ |= {"ZELADOR_DATA_DIR": str(place / "settings"), "LOG_LEVEL": "WARNING"}
+        environ |= {"EVOLUTION_API_URL": NOWHERE, "EVOLUTION_API_KEY": KEY, "WEBHOOK_URL": "http://127.0.0.1:8000"}
+        far = WebProcess(**environ)
+        far.within = host.within
+        with (
+            far,
+            line(far.url, bearer(user)) as there,
+            line(processes[0].url, bearer(user)) as here,
+        ):
+            for client in (there, here):
+                hear(subscribed(client))
+            for number, ring in ((1, True), (2, False)):
+                tell(system, user, number, ring=ring)
+                assert [hear(client)["id"] for client in (there, here)] == [number, number]
+
+
 def test_listening_connections_that_are_cut_lose_nothing(processes, system, user, bearer, database_url):
     """Again and again, while events come; each cut is one more second without wake-ups at most."""
-    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN %'"
+    listening = "FROM pg_stat_activity WHERE query LIKE 'LISTEN %'"
     with (
         line(processes[0].url, bearer(user)) as client,
         psycopg.connect(libpq_url(database_url), autocommit=True) as connection,
     ):
         hear(subscribed(client))
         for number in range(1, 4):
-            assert until(lambda: connection.execute(cut).fetchall()) == [(True,)] * 2
+            until(lambda: connection.execute(f"SELECT pid {listening}").fetchall(), lambda found: len(found) >= 2)
+            connection.execute(f"SELECT pg_terminate_backend(pid) {listening}")
             tell(system, user, number)
             assert hear(client)["id"] == number
 
@@ -168,7 +201,7 @@ class writing:  # noqa: N801 — a context, read as one
         self._thread.join(10)
 
     def _write(self) -> None:
-        while not self._over.wait(0.1):
+        while not self._over.wait(0.25):
             with self._system.transaction() as connection:
                 happened = [DomainEvent(user_id=one, type="notice", data={"n": self._written}) for one in self._users]
                 events.record(connection, happened)

@@ -214,6 +214,35 @@ def test_production_refuses_a_weak_secret(name, tmp_path):
     assert "hunter22" not in said
 
 
+JWKS = "https://project.supabase.co/auth/v1/.well-known/jwks.json"
+
+
+def test_production_takes_published_keys_instead_of_a_secret(tmp_path):
+    environ = {**PRODUCTION, "ZELADOR_DATA_DIR": str(tmp_path), "AUTH_JWKS_URL": JWKS}
+    assert loaded(environ).auth_jwt_secret.get_secret_value() == SECRETS["AUTH_JWT_SECRET"]
+    del environ["AUTH_JWT_SECRET"]
+    settings = loaded(environ)
+    assert (settings.auth_jwt_secret, settings.auth_jwks_url) == (None, JWKS)
+    assert "AUTH_JWT_SECRET: weak" in refusal(environ | {"AUTH_JWT_SECRET": "hunter22"})
+
+
+@pytest.mark.parametrize("url", [f"{JWKS}?p=policy", f"{JWKS}/", "http://127.0.0.1:9/jwks"])
+def test_a_key_server_may_have_any_path(url, tmp_path):
+    assert loaded({"ZELADOR_DATA_DIR": str(tmp_path), "AUTH_JWKS_URL": url}).auth_jwks_url == url
+
+
+@pytest.mark.parametrize(
+    "url", ["jwks.json", "ftp://h/x", "https://", "https://u:p@h/x", "https://h/x#1", "https://h:x/"]
+)
+def test_a_key_server_that_is_none_is_named(url, tmp_path):
+    assert refusal({"ZELADOR_DATA_DIR": str(tmp_path), "AUTH_JWKS_URL": url}).startswith("AUTH_JWKS_URL: ")
+
+
+def test_production_wants_keys_over_https(tmp_path):
+    environ = {**PRODUCTION, "ZELADOR_DATA_DIR": str(tmp_path), "AUTH_JWKS_URL": "http://idp.example/jwks"}
+    assert "AUTH_JWKS_URL: must be https" in refusal(environ)
+
+
 def test_outside_production_the_sandbox_is_the_gateway(tmp_path):
     gateway = loaded({"ZELADOR_DATA_DIR": str(tmp_path), "SANDBOX_PORT": "9999"}).gateway
     assert (gateway.url, gateway.is_sandbox, len(gateway.key) >= 32) == ("http://127.0.0.1:9999", True, True)
