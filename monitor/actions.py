@@ -14,7 +14,7 @@ from core.clock import Clock
 from core.db import Transaction
 from core.errors import AppError
 from manager.lifecycle import InstanceRecord, Status
-from monitor import counters, store
+from monitor import attempt_log, counters
 from monitor.health import Action
 from monitor.leader import Deposed
 from monitor.watched import OVERTAKEN, SHOWS_CODE, Attempt
@@ -61,7 +61,7 @@ class Actions:
         try:
             outcome = self._tried(attempt) if self._is_wanted(attempt) else OVERTAKEN
             with self._transaction() as connection:
-                store.answered(connection, number, outcome, self._clock.now())
+                attempt_log.answered(connection, number, outcome, self._clock.now())
         except AppError as error:
             log.warning("outcome_not_kept", instance=attempt.name, code=error.code)
             return
@@ -73,7 +73,7 @@ class Actions:
         try:
             with self._transaction() as connection:
                 self._fence(connection, attempt.term)
-                return store.is_wanted(connection, attempt)
+                return attempt_log.is_wanted(connection, attempt)
         except Deposed:
             return False
 

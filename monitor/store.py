@@ -18,7 +18,7 @@ from manager.providers.port import State
 from monitor.health import Health
 from monitor.rhythm import Rhythm
 from monitor.servers import Server
-from monitor.watched import Answer, Attempt, Counted, Kept, Touched, Watched
+from monitor.watched import Counted, Kept, Touched, Watched
 
 log = structlog.get_logger()
 # whoever has never been connected, or was parted from by their own wish, is not missed
@@ -96,28 +96,6 @@ FROM unnest(CAST(:ids AS uuid[]), CAST(:checked AS timestamptz[]), CAST(:due AS 
 WHERE h.instance_id = new.id
 """)
 POSTPONE = text("UPDATE instance_health SET due_at = :due WHERE instance_id = ANY(CAST(:ids AS uuid[]))")
-ATTEMPT = text("""
-INSERT INTO connection_events (instance_id, incident_id, at, action, number, reason)
-SELECT id, incident, :at, action, number, reason
-FROM unnest(CAST(:ids AS uuid[]), CAST(:incidents AS bigint[]), CAST(:actions AS text[]), CAST(:numbers AS integer[]),
-    CAST(:reasons AS integer[])) WITH ORDINALITY AS new (id, incident, action, number, reason, n)
-ORDER BY n RETURNING id
-""")
-STILL_WANTED = text("""
-SELECT FROM instance_health h JOIN whatsapp_instances wi ON wi.id = h.instance_id
-WHERE h.instance_id = :id AND NOT h.memory ? 'paused' AND NOT h.memory ? 'policy'
-    AND wi.asked_at IS NOT DISTINCT FROM :asked_at AND NOT wi.spent AND wi.deleted_at IS NULL
-""")
-ANSWERS = text("""
-SELECT DISTINCT ON (e.instance_id) e.instance_id, e.outcome FROM connection_events e
-JOIN whatsapp_instances wi ON wi.id = e.instance_id AND wi.provider = :gateway
-WHERE NOT e.taken_in AND e.outcome IS NOT NULL ORDER BY e.instance_id, e.id DESC
-""")
-TAKE_IN = text("""
-UPDATE connection_events SET taken_in = true
-WHERE NOT taken_in AND outcome IS NOT NULL AND instance_id = ANY(CAST(:ids AS uuid[]))
-""")
-ANSWERED = text("UPDATE connection_events SET outcome = :outcome, ended_at = :at WHERE id = :id")
 SERVER = text("SELECT memory, incident_id FROM gateway_health WHERE name = :name")
 KEEP_SERVER = text("""
 INSERT INTO gateway_health (name, state, memory, incident_id)
@@ -189,46 +167,10 @@ def save(connection: Connection, kept: Iterable[Kept]) -> None:
     )
 
 
-def attempt(connection: Connection, attempts: Sequence[Attempt], at: datetime) -> list[int]:
-    """Write down what is about to be tried; the numbers of the entries, in the same order."""
-    if not attempts:
-        return []
-    values = {
-        "ids": array(one.instance_id for one in attempts),
-        "incidents": array(one.incident_id for one in attempts),
-        "actions": array(one.action.value for one in attempts),
-        "numbers": array(one.number for one in attempts),
-        "reasons": array(one.reason for one in attempts),
-    }
-    return list(connection.execute(ATTEMPT, {**values, "at": at}).scalars())
-
-
-def is_wanted(connection: Connection, one: Attempt) -> bool:
-    """Whether nothing has come in between that forbids it: a pause, a verdict that it cannot help, a person who took it
-    in hand."""
-    return connection.execute(STILL_WANTED, {"id": one.instance_id, "asked_at": one.asked_at}).first() is not None
-
-
-def answered(connection: Connection, attempt_id: int, outcome: str, at: datetime) -> None:
-    connection.execute(ANSWERED, {"id": attempt_id, "outcome": outcome, "at": at})
-
-
 def postpone(connection: Connection, ids: Collection[UUID], due_at: datetime) -> None:
     """Nobody looks at these before that."""
     if ids:
         connection.execute(POSTPONE, {"ids": array(ids), "due": due_at})
-
-
-def answers(connection: Connection, gateway: str) -> dict[UUID, Answer]:
-    """What attempts were answered and nobody has taken in yet, the newest of each instance."""
-    rows = connection.execute(ANSWERS, {"gateway": gateway})
-    return {row.instance_id: Answer(instance_id=row.instance_id, outcome=row.outcome) for row in rows}
-
-
-def take_in(connection: Connection, ids: Collection[UUID]) -> None:
-    """The answers of these are taken in."""
-    if ids:
-        connection.execute(TAKE_IN, {"ids": array(ids)})
 
 
 def touch(connection: Connection, touched: Sequence[Touched]) -> None:

@@ -19,7 +19,7 @@ from core.clock import Clock
 from core.db import Transaction
 from core.events import DomainEvent
 from manager import sightings
-from monitor import alerts, history, incidents, quiet, silences, store
+from monitor import alerts, attempt_log, history, incidents, quiet, silences, store
 from monitor.actions import Actions
 from monitor.deciding import AWAY, Decided, Decision, decide, server_is_due
 from monitor.health import Rules
@@ -123,7 +123,7 @@ class Watch:
             self._fence(connection, term)
             if survey.open and not opened.silent.is_maintaining:
                 quiet.clear(connection, gateway, survey.open, at, self._rules.interval, longest, self._gap)
-            answers = store.answers(connection, gateway)
+            answers = attempt_log.answers(connection, gateway)
             rows = store.load(connection, gateway, at, longest, answers, looking=looking)
             left_alone = {one.id for one in rows if opened.silent.maintains(one.id, one.organization_id)}
             store.postpone(connection, left_alone, at + self._rules.interval)
@@ -141,9 +141,9 @@ class Watch:
             taken = sightings.take_in(connection, held, [found for d in fresh if (found := d.sighting)])
             told, ongoing = self._tell(connection, at, opened, decided, fresh)
             attempts = [tried for d in fresh if (tried := d.attempt(ongoing.get(d.one.id), term))]
-            numbers = store.attempt(connection, attempts, at)
+            numbers = attempt_log.begin(connection, attempts, at)
             store.save(connection, [d.kept(ongoing.get(d.one.id), sighted=d.one.id in taken.ids) for d in fresh])
-            store.take_in(connection, [d.one.id for d in fresh if d.answer])
+            attempt_log.take_in(connection, [d.one.id for d in fresh if d.answer])
             store.touch(connection, [decision.touched for decision in untouched if decision.is_news])
             history.extend(connection, [seen for d in (*untouched, *fresh) if (seen := d.verdict(at, self._gap))])
             events.record(connection, [*taken.events, *told])

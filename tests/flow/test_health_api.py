@@ -9,7 +9,7 @@ import pytest
 import requests
 from sqlalchemy import text
 
-from monitor import history, incidents, store
+from monitor import attempt_log, history, incidents, store
 from monitor.health import Action, Deaf, Health, HealthState, Policy
 from monitor.history import Verdict
 from monitor.incidents import Happening, Step, Subject
@@ -243,8 +243,8 @@ def test_an_instance_has_a_history(get, admin, bearer, owner, seen, said, opened
         term=1,
     )
     with system.transaction() as connection:
-        (number,) = store.attempt(connection, [tried], now - HOUR)
-        store.answered(connection, number, "asked", now - HOUR + MINUTE)
+        (number,) = attempt_log.begin(connection, [tried], now - HOUR)
+        attempt_log.answered(connection, number, "asked", now - HOUR + MINUTE)
     body = get(f"/api/admin/instances/{mine.instance_name}/health", admin, lang="en").json()
     assert body.keys() == HEALTH_KEYS
     assert [interval["verdict"] for interval in body["intervals"]] == ["up", "down"]

@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from core.errors import ProviderError
-from monitor import store
+from monitor import attempt_log
 from monitor.health import Action
 from monitor.leader import Deposed
 from monitor.pausing import Pausing
@@ -171,7 +171,7 @@ def attempt(ward, user, rows):
             term=monitor.leader.term,
         )
         with ward.system.transaction() as connection:
-            (number,) = store.attempt(connection, [made], ward.clock.now())
+            (number,) = attempt_log.begin(connection, [made], ward.clock.now())
         return number, made
 
     return make
