@@ -160,7 +160,7 @@ def test_without_a_terminal_update_wants_a_yes(tool, old_rows, settled):
     assert settled() == (0, 0, 0)
 
 
-@pytest.mark.parametrize(("answer", "code", "good"), [("n", 1, 0), ("y", 0, 2), ("\x03", 130, 0)])
+@pytest.mark.parametrize(("answer", "code", "good"), [("n\n", 1, 0), ("y\n", 0, 2), ("\x03", 130, 0)])
 def test_on_a_terminal_it_shows_what_it_would_do_and_asks(tool, old_rows, settled, answer, code, good):
     old_rows(2)
     pid, terminal = pty.fork()
@@ -170,7 +170,7 @@ def test_on_a_terminal_it_shows_what_it_would_do_and_asks(tool, old_rows, settle
     with open(terminal, "r+b", buffering=0) as screen:
         while b"[y/N]" not in shown:
             shown += screen.read(1000)
-        screen.write(f"{answer}\n".encode())
+        screen.write(answer.encode())
         with contextlib.suppress(OSError):  # the end of a terminal
             while piece := screen.read(1000):
                 shown += piece
