@@ -21,7 +21,9 @@ from notify.rooms import Instance, Rooms
 from notify.socket_io import SocketIO
 from notify.tickets import VALID_FOR, Tickets
 
-COLUMNS = "SELECT id, instance_name, user_id, organization_id FROM whatsapp_instances WHERE user_id IS NOT NULL"
+COLUMNS = (
+    "SELECT id, instance_name, user_id, organization_id, created_at FROM whatsapp_instances WHERE user_id IS NOT NULL"
+)
 OF_USER = text(f"{COLUMNS} AND user_id = :user")
 OF_ORGANIZATION = text(f"{COLUMNS} AND (organization_id = :name OR (organization_id IS NULL AND user_id = :user))")
 NAMED = text(f"{COLUMNS} AND (instance_name = :name OR id = :id)")
@@ -50,7 +52,13 @@ class Instances:
         with self.transaction() as connection:
             rows = connection.execute(query, values).all()
         return [
-            Instance(id=row.id, name=row.instance_name, user_id=row.user_id, organization_id=row.organization_id)
+            Instance(
+                id=row.id,
+                name=row.instance_name,
+                user_id=row.user_id,
+                organization_id=row.organization_id,
+                made_at=row.created_at,
+            )
             for row in rows
         ]
 

@@ -47,7 +47,7 @@ class FeedRow(Base):
     __tablename__ = "feed"
     __table_args__ = (Index("ix_feed_at", "at"),)
 
-    # no foreign key: it would cost every event a look-up, and retention takes the rows of the gone
+    # no foreign key: it would cost every event a look-up; a trigger takes the rows of the gone
     user_id: Mapped[UUID] = mapped_column(primary_key=True)
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     type: Mapped[str] = mapped_column(Text)

@@ -14,11 +14,13 @@ from notify.rooms import Room
 
 @dataclass(eq=False, kw_only=True)
 class Hall:
-    """A room that somebody listens in. `cursors`: the last event of each user that went out there."""
+    """A room that somebody listens in. `cursors`: the last event of each user that went out there; `left`: of those who
+    belong to it no more, and may come back."""
 
     room: Room
     mailboxes: set[Mailbox] = field(default_factory=set)
     cursors: dict[UUID, int] = field(default_factory=dict)
+    left: dict[UUID, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +48,7 @@ class Audience:
 
     def leave(self, mailbox: Mailbox, user_id: UUID) -> None:
         with self._lock:
+            mailbox.behind = True  # what the hub has in hand for it comes too late
             group = self._streams.get(user_id, set())
             group.discard(mailbox)
             if not group:
@@ -126,13 +129,13 @@ class Audience:
     def _add(self, hall: Hall, beginnings: Mapping[UUID, int]) -> None:
         for user_id, cursor in beginnings.items():
             if user_id not in hall.cursors:
-                hall.cursors[user_id] = cursor
+                hall.cursors[user_id] = max(cursor, hall.left.pop(user_id, 0))
                 self._halls_of.setdefault(user_id, set()).add(hall)
                 self._cursors[user_id] = min(cursor, self._cursors.get(user_id, cursor))
 
     def _remove(self, hall: Hall, users: Collection[UUID]) -> None:
         for user_id in users:
-            del hall.cursors[user_id]
+            hall.left[user_id] = hall.cursors.pop(user_id)
             self._halls_of[user_id].discard(hall)
             if not self._halls_of[user_id]:
                 del self._halls_of[user_id]

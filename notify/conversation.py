@@ -113,13 +113,17 @@ class Conversation:
             stream = feed.stream(connection, self._user_id)
         if since is not None and stream.holds(since):
             return self._catch_up(since) if since < stream.head else since
-        if since is not None:
+        return self._show(stream.head, reset=since is not None)
+
+    def _show(self, head: int, *, reset: bool) -> int:
+        """Send the snapshot; `reset` where the client waits for events that are gone."""
+        if reset:
             self._line.say(frames.bare("reset"))
         with self._live.readers:
             # read after the head: what comes in between is in both, and says the same twice
             status = self._live.status(self._user_id)
-        self._line.say(frames.snapshot(status, stream.head))
-        return stream.head
+        self._line.say(frames.snapshot(status, head))
+        return head
 
     def _catch_up(self, cursor: int) -> int:
         """Send the feed from here to its end, at the client's own pace; the id after which the stream goes on."""
@@ -127,8 +131,10 @@ class Conversation:
             with self._live.readers, self._live.transaction() as connection:
                 events = feed.events_after(connection, {self._user_id: cursor})
             for event in events:
+                if event.id != cursor + 1:  # what is in between was pruned since
+                    return self._show(self._head(), reset=True)
                 for frame in encoded(self._dialect, event):
-                    self._line.send(frame)
+                    self._send(frame)
                 cursor = event.id
             self._attend()
             if len(events) < feed.MOST:
@@ -148,12 +154,17 @@ class Conversation:
             self._attend()  # clears the event, so it comes first
             behind = self._mailbox.behind  # before the mailbox is emptied: then nothing comes after it
             while (frame := self._mailbox.take()) is not None:
-                self._line.send(frame)
+                self._send(frame)
             while self._mailbox.missed:
                 self._line.say(frames.bare("reset", self._mailbox.missed.pop()))
             if behind:
                 return
             self._line.wait()
+
+    def _send(self, frame: bytes) -> None:
+        """One of many: a client may take seconds for each, and whoever has to go gets no more of them."""
+        self._check()
+        self._line.send(frame)
 
     def _attend(self) -> None:
         """Answer what the client said meanwhile, and see whether this has to end."""

@@ -91,8 +91,10 @@ class WhatsApp(Dialect):
     def named(self, happened: FeedEvent) -> tuple[str, dict[str, Any]] | None:
         """The event's name and payload; None where nobody of this dialect waits for it."""
         made = PAYLOADS.get(happened.type)
+        if made is None:
+            return None
         facts = self._facts(happened.user_id)
-        data = made(happened.data, facts) if made else None
+        data = made(happened.data, facts)
         if data is None:
             return None
         instance = str(facts.id) if facts and facts.id else happened.data.get("instanceName")

@@ -1,6 +1,6 @@
 """The feed, read: rows past a cursor. Functions of a connection; the caller's transaction."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,10 +25,11 @@ SELECT coalesce((SELECT last_id FROM feed_heads WHERE user_id = :user), 0) AS he
 """)
 BEGINNINGS = text("""
 SELECT wanted.user_id, coalesce(young.id - 1, feed_heads.last_id, 0) AS cursor
-FROM unnest(CAST(:users AS uuid[])) AS wanted (user_id)
+FROM unnest(CAST(:users AS uuid[]), CAST(:since AS timestamptz[])) AS wanted (user_id, since)
 LEFT JOIN feed_heads USING (user_id)
 LEFT JOIN LATERAL (
-    SELECT min(feed.id) AS id FROM feed WHERE feed.user_id = wanted.user_id AND feed.at > now() - :young
+    SELECT min(feed.id) AS id FROM feed
+    WHERE feed.user_id = wanted.user_id AND feed.at >= wanted.since AND wanted.since > now() - :young
 ) AS young ON true
 """)
 PRUNE = text("""
@@ -65,9 +66,10 @@ def events_after(connection: Connection, cursors: Mapping[UUID, int]) -> Sequenc
     return [FeedEvent(user_id=row.user_id, id=row.id, type=row.type, data=row.data, at=row.at) for row in rows]
 
 
-def beginnings(connection: Connection, users: Collection[UUID], young: timedelta) -> dict[UUID, int]:
-    """Where to begin to listen to these users: before the events that are at most so young, else at the end."""
-    rows = connection.execute(BEGINNINGS, {"users": array(users), "young": young})
+def beginnings(connection: Connection, users: Mapping[UUID, datetime | None], young: timedelta) -> dict[UUID, int]:
+    """Where to begin to listen to these users: at the time given, where that is at most so young, else at the end."""
+    values = {"users": array(users), "since": array(users.values()), "young": young}
+    rows = connection.execute(BEGINNINGS, values)
     return {row.user_id: row.cursor for row in rows}
 
 

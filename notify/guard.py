@@ -74,7 +74,10 @@ def check_origin(allowed: frozenset[str]) -> None:
 
 def is_allowed(origin: str, host: str, allowed: frozenset[str]) -> bool:
     """Our own pages, and the origins that the operator has named."""
-    parts = urlsplit(origin)
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return False
     return origin in allowed or (parts.scheme in ("http", "https") and parts.netloc == host)
 
 

@@ -28,7 +28,7 @@ from notify.rounds import SLICE, Rounds
 log = structlog.get_logger()
 POLL_S = 1.0
 MEMBERS_S = 5.0  # how soon a room hears users that have come to it …
-YOUNG = timedelta(minutes=1)  # … from their events of the last minute on: they may just have been made
+YOUNG = timedelta(minutes=1)  # … from their first event on, where they were made within the last minute
 BREATH = 100  # events after which those who write to their sockets get their turn
 
 
@@ -149,10 +149,11 @@ class Hub:
     def _refresh(self, halls: Sequence[Hall]) -> None:
         """Ask who belongs to these rooms now."""
         for hall in halls:
-            users = set(hall.room.users())
+            users = hall.room.users()
+            new = {user: made_at for user, made_at in users.items() if user not in hall.cursors}
             with self._transaction() as connection:
-                beginnings = feed.beginnings(connection, users - hall.cursors.keys(), YOUNG)
-            self._audience.refresh(hall, users, beginnings)
+                beginnings = feed.beginnings(connection, new, YOUNG)
+            self._audience.refresh(hall, users.keys(), beginnings)
 
 
 def encoded(dialect: Dialect, event: feed.FeedEvent, channel: str | None = None) -> Sequence[bytes]:

@@ -15,7 +15,7 @@ from notify.locked import LINGER_S
 from notify.seats import Over
 
 log = structlog.get_logger()
-QUIET = 1.6  # ping intervals without a sign of life: a pong is missing
+QUIET = 0.6  # ping intervals after a ping without a sign of life: the pong is missing
 FLOOD = 60  # commands a minute
 BAD_FRAMES = 10
 
@@ -69,10 +69,12 @@ class Line:
         (simple-websocket pings by itself, with a selector and a timer a socket: 4 KB, and 20 times the CPU.)
         """
         now, heard_at = time.monotonic(), float(self._server.sock.heard_at)
-        if now - max(heard_at, self._pinged_at) >= self._ping_s:
+        if self._pinged_at > heard_at:  # counted from here: nobody is late who has not been asked
+            return now - self._pinged_at <= QUIET * self._ping_s
+        if now - heard_at >= self._ping_s:
             self._pinged_at = now
             self._server.sock.ping()
-        return now - heard_at <= QUIET * self._ping_s
+        return True
 
     def close(self, code: int, why: str) -> None:
         log.info("socket_closed", close_code=code, why=why)

@@ -23,6 +23,7 @@ class LockedSocket:
     def __init__(self, inner: Any, send_s: float) -> None:
         self._inner, self._lock, self._send_s = inner, threading.Lock(), send_s
         self._meter, self._over = Meter(), False
+        self._rest = b""  # of a ping that the kernel took half of: it goes out before anything else
         self.heard_at = time.monotonic()
         inner.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, PATIENCE_BYTES)
         inner.settimeout(None)  # a client may be silent for long
@@ -32,7 +33,8 @@ class LockedSocket:
         with self._lock:
             if self._over:
                 raise BrokenPipeError
-            left, until = memoryview(data), time.monotonic() + self._send_s
+            left, until = memoryview(self._rest + data), time.monotonic() + self._send_s
+            self._rest = b""
             self._inner.settimeout(self._send_s / 2)  # one piece; so it takes at most half as long again as it may
             try:
                 while left:
@@ -53,11 +55,19 @@ class LockedSocket:
         if self._lock.acquire(blocking=False):
             try:
                 if not self._over:
-                    self._inner.send(PING_FRAME, socket.MSG_DONTWAIT)
+                    self._ask(self._rest or PING_FRAME)
             except OSError:
                 pass  # the writer or the reader finds out
             finally:
                 self._lock.release()
+
+    def _ask(self, ping: bytes) -> None:
+        """By the timeout, not MSG_DONTWAIT: gevent's sockets wait in spite of the flag."""
+        self._inner.settimeout(0)
+        try:
+            self._rest = ping[self._inner.send(ping) :]
+        finally:
+            self._inner.settimeout(None)
 
     def recv(self, size: int) -> bytes:
         """What came; b"" as at the end when it is more than anybody may send."""
@@ -76,6 +86,8 @@ class LockedSocket:
         until = time.monotonic() + LINGER_S
         with contextlib.suppress(OSError):
             self._inner.shutdown(socket.SHUT_WR)
+            with self._lock:
+                self._over = True  # a ping would take our deadline away
             while (left := until - time.monotonic()) > 0:
                 self._inner.settimeout(left)
                 if not self._inner.recv(65536):
@@ -88,11 +100,11 @@ class LockedSocket:
             self._inner.shutdown(socket.SHUT_RDWR)
 
     def _heard(self, size: int) -> bytes:
-        """Where a deadline is met here, it was a writer's."""
+        """Where a deadline is met here, it was a writer's, or a ping's."""
         while True:
             try:
                 data: bytes = self._inner.recv(size)
-            except TimeoutError:
+            except (TimeoutError, BlockingIOError):
                 if self._over:
                     raise
             else:
@@ -104,7 +116,7 @@ class LockedSocket:
         with contextlib.suppress(OSError):
             self._inner.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, FAREWELL_BYTES)
             self._inner.settimeout(0)
-            self._inner.send(last)
+            self._inner.send(self._rest + last)
             self._inner.shutdown(socket.SHUT_WR)
         self._inner.settimeout(LINGER_S)
 

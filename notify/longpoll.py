@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 from core.access import Principal
 from core.errors import TooMany
@@ -27,14 +28,20 @@ class LongPoll:
         with self._live.transaction() as connection:
             stream = feed.stream(connection, user_id)
         if since is None or not stream.holds(since):
-            shown = {"reset": since is not None, "snapshot": self._live.status(user_id), "id": stream.head}
-            return {"success": True, **shown, "events": []}
+            return self._snapshot(user_id, stream, reset=since is not None)
         if since == stream.head and wait_s > 0:
             self._wait(principal, since, wait_s)
         with self._live.transaction() as connection:
             events = feed.events_after(connection, {user_id: since})
+            stream = feed.stream(connection, user_id)
         last = events[-1].id if events else since
+        if last - since != len(events):  # some were pruned meanwhile
+            return self._snapshot(user_id, stream, reset=True)
         return {"success": True, "reset": False, "snapshot": None, "id": last, "events": self._shown(events)}
+
+    def _snapshot(self, user_id: UUID, stream: feed.Stream, *, reset: bool) -> Mapping[str, Any]:
+        shown = {"reset": reset, "snapshot": self._live.status(user_id), "id": stream.head}
+        return {"success": True, **shown, "events": []}
 
     def _wait(self, principal: Principal, since: int, wait_s: float) -> None:
         """Until something has come; a place like a socket's is taken meanwhile."""

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
@@ -103,17 +104,28 @@ class Seats:
                     del self._each[user_id]
 
     def look(self, sitters: Collection[Sitter] | None = None) -> None:
-        """Close those of them, or of everybody, who may not any more. Raises StorageUnavailable."""
-        sitters = self._everybody() if sitters is None else sitters
-        changed, now = self._changed([sitter.principal for sitter in sitters]) if sitters else {}, self._clock.now()
-        for sitter in sitters:
-            until = sitter.principal.until
-            if until and until <= now:
-                sitter.end(CLOSE_ENDED, "not logged in any more")
-            elif not sitter.is_there():
-                sitter.end(CLOSE_LATE, "no pong")
-            elif sitter.principal in changed:
+        """Close those of them, or of everybody, who may not any more. Raises StorageUnavailable.
+
+        What needs no database comes first: while that is away, clients are pinged and tokens end all the same.
+        """
+        now = self._clock.now()
+        staying = [one for one in (self._everybody() if sitters is None else sitters) if self._stays(one, now)]
+        changed = self._changed([sitter.principal for sitter in staying]) if staying else {}
+        for sitter in staying:
+            if sitter.principal in changed:
                 self._judge(sitter, changed[sitter.principal])
+
+    @staticmethod
+    def _stays(sitter: Sitter, now: datetime) -> bool:
+        """Whether its token lasts and it gives a sign of life; ended where not."""
+        until = sitter.principal.until
+        if until and until <= now:
+            sitter.end(CLOSE_ENDED, "not logged in any more")
+            return False
+        if not sitter.is_there():
+            sitter.end(CLOSE_LATE, "no pong")
+            return False
+        return True
 
     def _judge(self, sitter: Sitter, found: Principal | None) -> None:
         if found is None:

@@ -10,18 +10,22 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
+from urllib.parse import parse_qs
 
 import socketio
 import structlog
 from flask import Flask
 from socketio.exceptions import ConnectionRefusedError as Refused
+from wsproto.utilities import ProtocolError
 
 from core.access import Principal
-from core.errors import AppError
+from core.errors import AppError, TooMany
+from notify.commands import MOST_CHANNELS
 from notify.dialects import WhatsApp
 from notify.feed import FeedEvent
-from notify.framing import LARGEST_FRAME
+from notify.framing import CLOSE_FLOOD, LARGEST_FRAME, MINUTE_S
 from notify.guard import harden, is_allowed
+from notify.line import FLOOD
 from notify.live import Live
 from notify.mailbox import Mailbox
 from notify.rooms import Room
@@ -49,6 +53,7 @@ class Client:
     def __init__(self, adapter: "SocketIO", sid: str, principal: Principal) -> None:
         self._adapter, self._sid, self.principal = adapter, sid, principal
         self.channels: set[str] = set()
+        self._minute, self._count = 0.0, 0
 
     def is_there(self) -> bool:
         """python-socketio pings."""
@@ -57,6 +62,15 @@ class Client:
     def may_stay(self) -> None:
         for channel in self.channels.copy():
             self._adapter.live.rooms.open(self.principal, channel)
+
+    def count_one(self) -> None:
+        """A command, on whatever transport. Raises Over with the first that is too many in a minute."""
+        now = time.monotonic()
+        if now - self._minute > MINUTE_S:
+            self._minute, self._count = now, 0
+        self._count += 1
+        if self._count > FLOOD:
+            raise Over(CLOSE_FLOOD, "too many commands")
 
     def end(self, code: int, why: str) -> None:
         log.info("socket_closed", close_code=code, why=why)
@@ -78,23 +92,29 @@ class SocketIO:
         self._clients: dict[str, Client] = {}
         self._mailboxes: dict[str, Mailbox] = {}
         self._silent_since: dict[str, float] = {}
-        self._lock, self._woken = threading.Lock(), threading.Event()
+        self._lock, self._starting, self._woken = threading.Lock(), threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="socket-io", daemon=True)
         for handler in (self.connect, self.disconnect):
             self.server.on(handler.__name__, handler)
         self.server.on("join-organization", self.join_organization)
+        self.server.on("*", self.other)
 
     def answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         if not environ["PATH_INFO"].startswith(PATH):
             return self._behind(environ, start_response)
-        is_new = "sid=" not in environ.get("QUERY_STRING", "")
+        is_new = "sid" not in parse_qs(environ.get("QUERY_STRING", ""))  # as Engine.IO reads it
         if is_new and (self.live.seats.full or len(self.server.eio.sockets) >= self.live.seats.most):
             start_response("503 Service Unavailable", [("Retry-After", "5"), ("Content-Length", "0")])
             return []
         self._start()
         if environ.get("HTTP_UPGRADE", "").lower() == "websocket":
             harden(environ, self.live.send_s)
-        answer: Iterable[bytes] = self.server.handle_request(environ, start_response)
+        try:
+            answer: Iterable[bytes] = self.server.handle_request(environ, start_response)
+        except (ProtocolError, KeyError):
+            # no key, another version (the session is closed as one that belongs to nobody); or one that has just closed
+            start_response("400 Bad Request", [("Sec-WebSocket-Version", "13"), ("Content-Length", "0")])
+            return []
         return answer
 
     def connect(self, sid: str, environ: dict[str, Any], auth: object = None) -> None:
@@ -109,12 +129,14 @@ class SocketIO:
         client = self._clients.pop(sid, None)
         if client:
             self.live.seats.release(client)
-            for channel in client.channels:
+            for channel in client.channels.copy():
                 self._left(channel)
 
     def join_organization(self, sid: str, organization: object = None) -> dict[str, Any]:
         """The acknowledgement, for those who ask for one; a refusal is also told as `error`."""
         client = self._clients[sid]
+        if not self._counted(client, sid):
+            return {"success": False}
         try:
             room = self.live.rooms.open(client.principal, f"org:{organization}")
             if room.channel not in client.channels:
@@ -125,8 +147,29 @@ class SocketIO:
             return {"success": False, **refusal}
         return {"success": True, "channel": room.channel}
 
+    def other(self, _: str, sid: str, *__: object) -> None:
+        """A command that is not known here costs as much."""
+        self._counted(self._clients[sid], sid)
+
+    def _counted(self, client: Client, sid: str) -> bool:
+        """Whether it may go on; else its session has ended, so that it cannot connect on it anew."""
+        try:
+            client.count_one()
+        except Over as over:
+            session = self._session(sid)
+            client.end(over.code, over.why)
+            if session:
+                session.close(wait=False)
+            return False
+        return True
+
+    def _session(self, sid: str) -> Any:
+        """Engine.IO's, of a client of ours; None when it has closed."""
+        found = self.server.eio.sockets.get(self.server.manager.eio_sid_from_sid(sid, "/"))
+        return found if found and not found.closed else None
+
     def _start(self) -> None:
-        with self._lock:
+        with self._starting:
             if self._thread.ident is None:
                 self._thread.start()
 
@@ -142,13 +185,31 @@ class SocketIO:
             raise Refused(error.message, {"code": error.code}) from None
 
     def _enter(self, client: Client, sid: str, room: Room) -> None:
+        """Nobody waits for the database but who enters. Raises TooMany, StorageUnavailable."""
         with self._lock:
-            if room.channel not in self._mailboxes:
-                mailbox = Mailbox(user_id=None, dialect=self._dialect, wake=self._woken.set)
-                self.live.hub.enter(mailbox, room)
-                self._mailboxes[room.channel] = mailbox
-            client.channels.add(room.channel)
-        self.server.enter_room(sid, room.channel)
+            if len(client.channels) >= MOST_CHANNELS:
+                raise TooMany("No more channels on one socket")
+            client.channels.add(room.channel)  # from here on nobody takes the room's mailbox away
+            is_heard = room.channel in self._mailboxes
+        try:
+            if not is_heard:
+                self._hear(room)
+            self.server.enter_room(sid, room.channel)
+        except BaseException:
+            client.channels.discard(room.channel)
+            self._left(room.channel)
+            raise
+        if sid not in self._clients:  # gone meanwhile
+            self._left(room.channel)
+
+    def _hear(self, room: Room) -> None:
+        """Of several who enter at once one keeps its mailbox."""
+        mailbox = Mailbox(user_id=None, dialect=self._dialect, wake=self._woken.set)
+        self.live.hub.enter(mailbox, room)
+        with self._lock:
+            kept = self._mailboxes.setdefault(room.channel, mailbox)
+        if kept is not mailbox:
+            self.live.hub.exit(mailbox, room.channel)
 
     def _left(self, channel: str) -> None:
         with self._lock:
@@ -181,7 +242,12 @@ class SocketIO:
                 self.server.emit("reset", {"channel": mailbox.missed.pop()}, room=channel)
 
     def _look(self) -> None:
-        """Close sessions that belong to nobody, and those of clients that do not read."""
+        """Let clients go whose session closed while they connected; close sessions that belong to nobody, and those of
+        clients that do not read.
+        """
+        for sid in [sid for sid in list(self._clients) if not self._session(sid)]:
+            self.server.disconnect(sid)
+            self.disconnect(sid)  # where python-socketio does not count it as connected
         now, sessions = time.monotonic(), dict(self.server.eio.sockets)
         nobody = {sid for sid in sessions if self.server.manager.sid_from_eio_sid(sid, "/") not in self._clients}
         self._silent_since = {sid: self._silent_since.get(sid, now) for sid in nobody}

@@ -125,10 +125,19 @@ function changeMessage({ messageId, change, text, author, emoji }) {
   if (change === "reaction") react(item, author, emoji);
 }
 
-async function loadMessages() {
-  const page = await ask("/api/messages?limit=50");
-  page.items.reverse().forEach(addMessage);
-  at("no-messages").hidden = at("messages").childElementCount > 0;
+// Tried until it succeeds: a socket that comes back brings no snapshot, and nobody else asks for it.
+let loadAgain = null;
+
+async function loadMessages(wait = 1000) {
+  clearTimeout(loadAgain);
+  try {
+    const page = await ask("/api/messages?limit=50");
+    page.items.reverse().forEach(addMessage);
+    at("no-messages").hidden = at("messages").childElementCount > 0;
+  } catch {
+    clearTimeout(loadAgain); // of another one that failed meanwhile
+    loadAgain = setTimeout(loadMessages, wait, Math.min(wait * 2, 30000));
+  }
 }
 
 async function loadQueue() {
@@ -140,7 +149,8 @@ live((frame) => {
   if (frame.type === "message") addMessage(frame.data);
   else if (frame.type === "message_changed") changeMessage(frame.data);
   else if (reduce[frame.type]) change({ ...reduce[frame.type](frame.data), heard: state.heard + 1 });
-  if (frame.type === "snapshot") loadMessages().catch(() => {});  // it comes again with the next snapshot
+  if (frame.type === "reset") at("messages").replaceChildren(); // the snapshot that follows fills it
+  if (frame.type === "snapshot") loadMessages();
 }, (how) => change({ live: how }));
 at("connect").addEventListener("click", connect);
 setInterval(draw, 500);

@@ -2,6 +2,7 @@
 // through, it asks /api/events instead and goes on trying. `onState` is told: live, polling or offline.
 const SLOWEST = 30000;
 const POLL_AGAIN = 5000;
+const BEAT = 20000; // the server's own pings are hidden from pages; twice without a word, and the path is dead
 
 export function live(onFrame, onState) {
   let last = null;
@@ -18,15 +19,18 @@ export function live(onFrame, onState) {
 
   function open() {
     const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`);
-    socket.onopen = () => {
-      wait = 500;
-      failures = 0;
-      polling?.abort();
-      onState("live");
-      socket.send(JSON.stringify({ type: "subscribe", since: last }));
-    };
-    socket.onmessage = (message) => take(JSON.parse(message.data));
-    socket.onclose = ({ code, reason }) => {
+    let quiet = 0; // beats
+    const say = (frame) => socket.send(JSON.stringify(frame));
+    const beat = setInterval(() => {
+      quiet += 1;
+      if (quiet === 2) lost({ code: 0, reason: "" }); // a dead path answers no closing either
+      else if (socket.readyState === WebSocket.OPEN) say({ type: "ping" });
+    }, BEAT);
+
+    function lost({ code, reason }) {
+      clearInterval(beat);
+      socket.onopen = socket.onmessage = socket.onclose = null;
+      socket.close();
       if (code === 4401) return location.assign("/login");
       failures += 1;
       if (!polling) onState("offline");
@@ -34,7 +38,30 @@ export function live(onFrame, onState) {
       const told = Number(/retry_after_ms=(\d+)/.exec(reason)?.[1] || 0);
       setTimeout(open, told + wait * (0.5 + Math.random()));
       wait = Math.min(wait * 2, SLOWEST);
+    }
+
+    // Open alone says little: one socket too many is closed at once. So it counts from the first frame on, and the ping
+    // brings one where nothing was missed.
+    socket.onopen = () => {
+      say({ type: "subscribe", since: last });
+      say({ type: "ping" });
     };
+    let isHeard = false;
+    socket.onmessage = (message) => {
+      quiet = 0;
+      if (!isHeard) heard();
+      isHeard = true;
+      const frame = JSON.parse(message.data);
+      if (frame.type !== "pong") take(frame);
+    };
+    socket.onclose = lost;
+  }
+
+  function heard() {
+    wait = 500;
+    failures = 0;
+    polling?.abort();
+    onState("live");
   }
 
   async function poll() {
@@ -45,8 +72,9 @@ export function live(onFrame, onState) {
         const answer = await fetch(`/api/events?${since}wait=20`, { signal: polling.signal });
         if (answer.status === 401) return location.assign("/login");
         if (!answer.ok) throw new Error(answer.status);
-        const { snapshot, events, id } = await answer.json();
+        const { reset, snapshot, events, id } = await answer.json();
         onState("polling");
+        if (reset) take({ type: "reset" });
         if (snapshot) take({ type: "snapshot", data: snapshot, id });
         events.forEach(take);
       } catch {

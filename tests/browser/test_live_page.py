@@ -1,5 +1,8 @@
 """The page's live channel in a real Chromium: through a proxy that lets no websocket pass, and without a server."""
 
+import contextlib
+import json
+import re
 import socket
 from collections.abc import Iterator
 from datetime import timedelta
@@ -8,20 +11,22 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from playwright.sync_api import Page, expect
-from sqlalchemy import Engine
+from playwright.sync_api import Page, WebSocketRoute, expect
+from sqlalchemy import Engine, text
 
 from bootstrap.system import System
 from core.access import create_person, make_link
+from notify.seats import MOST_EACH
 from tests.conftest import KEY
 from tests.factories import make_instance
-from tests.live import NOWHERE, parts_of, record
+from tests.live import NOWHERE, hear, line, parts_of, record, subscribed
 from tests.product import ROOT
 from tests.relay import Relay
 from tests.web_process import WebProcess
 
 LIVE, POLLING, OFFLINE = "Ao vivo", "Atualizando a cada poucos segundos, sem conexão ao vivo", "Sem conexão ao vivo"
 WAIT_MS = 20_000
+SAMPLE = (ROOT / "docs" / "live.md").read_text().split("```js\n")[1].split("```")[0]
 
 
 class Proxy(Relay):
@@ -71,6 +76,14 @@ def page(browser: Any) -> Iterator[Page]:
 
 
 @pytest.fixture
+def bare(browser: Any) -> Iterator[Page]:
+    """A page for scripts of ours."""
+    context = browser.new_context(bypass_csp=True)
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture
 def user(system: System) -> UUID:
     with system.transaction() as connection:
         return make_instance(connection)[0]
@@ -86,9 +99,15 @@ def log_in(page: Page, system: System, base: str) -> UUID:
     return person
 
 
-def write(system: System, person: UUID, text: str) -> None:
+def with_sample(page: Page, process: WebProcess) -> None:
+    page.goto(f"{process.url}/livez")
+    page.add_script_tag(content=f"{SAMPLE}\nwindow.listen = listen", type="module")
+    page.wait_for_function("Boolean(window.listen)", timeout=WAIT_MS)
+
+
+def write(system: System, person: UUID, words: str) -> None:
     """A message, as the feed tells it."""
-    data = {"messageId": text, "from": "5511999990001", "fromMe": False, "contactName": "Ana", "text": text}
+    data = {"messageId": words, "from": "5511999990001", "fromMe": False, "contactName": "Ana", "text": words}
     record(system, person, "message", {**data, "at": "2026-11-22T03:17:05.000Z", "kind": "text"})
 
 
@@ -121,14 +140,10 @@ def test_what_came_while_the_server_was_away_is_on_the_page_afterwards(page, pro
     assert texts(page) == ["meanwhile"]
 
 
-def test_the_client_of_the_docs_works_and_comes_back(browser, process, system, bearer, user):
+def test_the_client_of_the_docs_works_and_comes_back(bare, process, system, bearer, user):
     """As it stands there, in a page of the server's origin; each of its sockets is opened by a ticket."""
-    code = (ROOT / "docs" / "live.md").read_text().split("```js\n")[1].split("```")[0]
-    page = browser.new_context(bypass_csp=True).new_page()
-    page.goto(f"{process.url}/livez")
-    page.add_script_tag(content=f"{code}\nwindow.listen = listen", type="module")
-    page.wait_for_function("Boolean(window.listen)", timeout=WAIT_MS)
-    page.evaluate(
+    with_sample(bare, process)
+    bare.evaluate(
         """(headers) => {
           window.frames_ = [];
           const ticket = async () =>
@@ -137,14 +152,78 @@ def test_the_client_of_the_docs_works_and_comes_back(browser, process, system, b
         }""",
         bearer(user),
     )
-    page.wait_for_function("frames_.length === 1", timeout=WAIT_MS)
+    bare.wait_for_function("frames_.length === 1", timeout=WAIT_MS)
     write(system, user, "um")
-    page.wait_for_function("frames_.length === 2", timeout=WAIT_MS)
+    bare.wait_for_function("frames_.length === 2", timeout=WAIT_MS)
     process.kill_worker()
     write(system, user, "dois")
-    page.wait_for_function("frames_.length === 3", timeout=WAIT_MS)
+    bare.wait_for_function("frames_.length === 3", timeout=WAIT_MS)
     write(system, user, "tres")
-    page.wait_for_function("frames_.length === 4", timeout=WAIT_MS)
-    assert page.evaluate("frames_.map(({ type }) => type)") == ["snapshot", "message", "message", "message"]
-    assert page.evaluate("frames_.map(({ id }) => id)") == [0, 1, 2, 3]
-    page.context.close()
+    bare.wait_for_function("frames_.length === 4", timeout=WAIT_MS)
+    assert bare.evaluate("frames_.map(({ type }) => type)") == ["snapshot", "message", "message", "message"]
+    assert bare.evaluate("frames_.map(({ id }) => id)") == [0, 1, 2, 3]
+
+
+class Mute:
+    """Instead of the server's sockets: each answers its first frame with a snapshot, and then nothing ever again."""
+
+    def __init__(self, page: Page) -> None:
+        self.opened = 0
+        page.clock.install()
+        page.route_web_socket(re.compile("/ws"), self._accept)
+
+    def _accept(self, client: WebSocketRoute) -> None:
+        self.opened += 1
+        data = {"status": "connected" if self.opened > 1 else "disconnected", "phoneNumber": None}
+        snapshot = json.dumps({"type": "snapshot", "data": data, "id": 0})
+        client.on_message(lambda frame: client.send(snapshot) if "subscribe" in str(frame) else None)
+
+
+def test_a_path_that_died_without_a_word_is_noticed_and_left(page, process, system):
+    sockets = Mute(page)
+    log_in(page, system, process.url)
+    expect(page.locator("#live")).to_have_text(LIVE, timeout=WAIT_MS)
+    page.clock.run_for(39_000)
+    assert sockets.opened == 1
+    page.clock.run_for(5_000)
+    expect(page.locator("#status")).to_have_attribute("data-status", "connected", timeout=WAIT_MS)
+
+
+def test_the_client_of_the_docs_leaves_a_dead_path_too(bare, process):
+    Mute(bare)
+    with_sample(bare, process)
+    bare.evaluate("window.frames_ = []; listen(location.origin, async () => 'x', (frame) => frames_.push(frame))")
+    bare.wait_for_function("frames_.length === 1", timeout=WAIT_MS)
+    bare.clock.run_for(45_000)
+    bare.wait_for_function("frames_.length === 2", timeout=WAIT_MS)
+
+
+def test_a_page_whose_socket_is_one_too_many_polls(page, process, system, bearer):
+    person = log_in(page, system, process.url)
+    page.goto("about:blank")
+    with contextlib.ExitStack() as others:
+        for _ in range(MOST_EACH):
+            hear(subscribed(others.enter_context(line(process.url, bearer(person)))))
+        with page.expect_request("**/api/events*"):
+            page.goto(process.url)
+
+
+def test_what_is_gone_goes_from_the_page_too(page, process, system):
+    person = log_in(page, system, process.url)
+    write(system, person, "um")
+    expect(page.get_by_text("um", exact=True)).to_be_visible(timeout=WAIT_MS)
+    page.context.set_offline(True)
+    process.kill_worker()
+    for number in ("dois", "tres"):
+        write(system, person, number)
+    with system.transaction() as connection:
+        connection.execute(text("DELETE FROM feed WHERE user_id = :u"), {"u": person})
+    page.context.set_offline(False)
+    expect(page.get_by_text("um", exact=True)).to_have_count(0, timeout=WAIT_MS)
+
+
+def test_messages_that_could_not_be_loaded_are_asked_for_again(page, process, system):
+    failures = iter(range(2))
+    page.route("**/api/messages*", lambda route: route.continue_() if next(failures, None) is None else route.abort())
+    log_in(page, system, process.url)
+    expect(page.locator("#no-messages")).to_be_visible(timeout=WAIT_MS)

@@ -18,6 +18,7 @@ from core import events
 from core.access import create_person, make_link
 from core.events import DomainEvent
 from manager.pictures import data_url
+from notify.commands import STARTS
 from tests.factories import make_instance
 from tests.live import (
     GUARD_S,
@@ -127,6 +128,23 @@ def test_a_history_that_was_trimmed_resets(web, system, user, bearer):
         assert hear(client)["id"] == 3
 
 
+def test_a_hole_in_the_history_is_owned_up_to(web, system, user, bearer):
+    """Rows that went while they were read, or before others that are older."""
+    tell(system, user, *range(1, 6))
+    with system.transaction() as connection:
+        connection.execute(text("DELETE FROM feed WHERE user_id = :u AND id = 3"), {"u": user})
+    answer = requests.get(f"{web}/api/events?since=0", headers=bearer(user), timeout=10).json()
+    assert (answer["reset"], answer["id"], answer["events"]) == (True, 5, [])
+    with line(web, bearer(user)) as client:
+        subscribed(client, since=0)
+        assert [hear(client)["id"] for _ in range(2)] == [1, 2]
+        assert hear(client) == {"type": "reset"}
+        snapshot = hear(client)
+        assert (snapshot["type"], snapshot["id"]) == ("snapshot", 5)
+        tell(system, user, 6)
+        assert hear(client)["id"] == 6
+
+
 def test_a_code_is_drawn_for_those_who_look_and_recorded_as_text(web, system, user, bearer, rows):
     """Live and for one who comes back: the picture is in the frame, not in the row."""
     code = {"instanceName": f"user_{user}", "qr": "2@abc", "status": "waiting_qr", "expiresAt": "2026-11-22T03:17:05Z"}
@@ -197,6 +215,17 @@ def test_a_flood_is_closed(web, system, user, bearer):
         for _ in range(80):
             say(client, type="ping")
         assert close_code(client) == 4429
+
+
+def test_a_new_socket_brings_no_new_starts(system, user):
+    heard = []
+    with tiny(system, user) as (base, _):
+        for _ in range(STARTS + 1):
+            with line(base) as client:
+                hear(subscribed(client))
+                say(client, type="start")
+                heard.append(hear(client).get("code"))
+    assert [code == "RATE_LIMITED" for code in heard] == [False] * STARTS + [True]
 
 
 def test_a_frame_that_is_too_large_closes(web, system, user, bearer):

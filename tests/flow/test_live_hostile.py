@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 
 from bootstrap.system import System
 from notify.framing import LARGEST_FRAME, MOST_FRAMES
+from notify.live import Live
 from tests.factories import make_instance
 from tests.live import GUARD_S, hear, line, parts_of, raw_socket, reading_threads, say, subscribed, tell, tiny
 from tests.waiting import until
@@ -169,3 +170,29 @@ def test_who_reads_slowly_but_steadily_gets_everything(system, user):
         while b'"number":60' not in received[-20_000:]:
             received += client.recv(20_000)
         assert received.count(b"filler") == 60
+
+
+def sent_until_stopped(client: socket.socket, live: Live) -> list[tuple[int, bytes]]:
+    """The first events have come and the client reads no further, the process ends, the client reads on."""
+    until(lambda: client.recv(1 << 16, socket.MSG_PEEK), lambda seen: b'"number"' in seen)
+    live.hub.stop()
+    return frames_until_eof(client)
+
+
+@pytest.mark.parametrize("missed", [False, True])
+def test_who_has_to_go_gets_nothing_more_of_what_waits(system, user, missed):
+    """Of the live stream, and of the history."""
+    with tiny(system, user) as (base, live):
+        if missed:
+            tell(system, user, *range(1, 41), filler="x" * 40_000)
+        with raw_socket(base) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32 * 1024)
+            until(lambda: live.hub.listening, lambda n: n == 1)
+            if missed:
+                client.sendall(frame(b'{"type":"subscribe","since":0}'))
+            else:
+                tell(system, user, *range(1, 21), filler="x" * 40_000)
+            received = sent_until_stopped(client, live)
+    kind, payload = received[-1]
+    assert (kind, int.from_bytes(payload[:2])) == (CLOSE, 1012)
+    assert len(received) < 15

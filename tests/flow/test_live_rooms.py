@@ -119,6 +119,11 @@ def test_a_ticket_from_a_page_of_another_site_opens_nothing(web, user, bearer):
         assert hear(subscribed(client))["type"] == "snapshot"
 
 
+def test_an_address_or_origin_that_is_none_is_refused(web, user, bearer):
+    assert refusal(web, "/ws", bearer(user), origin="http://[") == 403
+    assert refusal(web, "/ws/instances/a%00b", bearer(user)) == 404
+
+
 def test_a_bearer_in_the_query_opens_nothing(web, user, bearer):
     token = bearer(user)["Authorization"].removeprefix("Bearer ")
     assert refusal(web, f"/ws?token={token}") == 401
@@ -196,6 +201,7 @@ def test_who_left_the_room_hears_it_no_more(web, system, team, bearer):
         ("org:", "BAD_CHANNEL"),
         ("org:" + "x" * 200, "BAD_CHANNEL"),
         ("org:a\0b", "BAD_CHANNEL"),
+        ("instance:\ud800", "BAD_CHANNEL"),
         ("user:7b2b1c9e-0000-4000-8000-000000000001", "NOT_FOUND"),
         ("user:nobody", "NOT_FOUND"),
         ("instance:7b2b1c9e-0000-4000-8000-000000000001", "INSTANCE_NOT_FOUND"),

@@ -21,3 +21,9 @@ def upgrade() -> None:
         ),
     )
     op.create_index("ix_socket_tickets_user_id", "socket_tickets", ["user_id"])
+    # a foreign key would cost every event a look-up; and who comes back must not find old numbers in the way
+    op.execute("""
+        CREATE FUNCTION forget_feed() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN DELETE FROM feed WHERE user_id = OLD.id; RETURN OLD; END $$
+    """)
+    op.execute("CREATE TRIGGER forget_feed AFTER DELETE ON profiles FOR EACH ROW EXECUTE FUNCTION forget_feed()")
