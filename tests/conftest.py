@@ -138,7 +138,8 @@ def system(
     variables: dict[str, str],
 ) -> Iterator[System]:
     """The product's parts on the test's database and the sandbox; nothing runs until a test starts it."""
-    settings = settings_of(EVOLUTION_API_URL=sandbox.url, EVOLUTION_API_KEY=KEY, PORT=str(free_port), **variables)
+    looking = {"RATE_LIMIT_READS": "0", **variables}  # tests look again fifty times a second
+    settings = settings_of(EVOLUTION_API_URL=sandbox.url, EVOLUTION_API_KEY=KEY, PORT=str(free_port), **looking)
     built = build(settings, database_url, monitor_clock=monitor_clock)
     yield built
     built.stop()

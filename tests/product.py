@@ -36,7 +36,8 @@ class Product:
         self.port, self.sandbox_port = free_ports(2)
         self.base, self.sandbox = f"http://127.0.0.1:{self.port}", f"http://127.0.0.1:{self.sandbox_port}"
         ports = {"PORT": str(self.port), "SANDBOX_PORT": str(self.sandbox_port)}
-        self.environ = {"PATH": os.environ["PATH"], "ZELADOR_DATA_DIR": str(self.data), **ports, **environ}
+        patient = {"RATE_LIMIT_READS": "0"}  # tests look again fifty times a second
+        self.environ = {"PATH": os.environ["PATH"], "ZELADOR_DATA_DIR": str(self.data), **ports, **patient, **environ}
         self.process: subprocess.Popen[bytes] | None = None
         self._log = self.home / "serve.log"
 
