@@ -10,13 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
-import structlog
-
 from core.errors import AppError, CircuitOpen, LicenceRequired, ProviderError, ProviderRefused
 from manager.providers.port import Provider, State
 from monitor.servers import Trouble
 
-log = structlog.get_logger()
 NOBODY = "nobody-has-this-name"
 A_FEW = 3  # so many are asked for one by one: cheaper than everything
 AT_ONCE = 100  # single questions a look: 20 a second where looks are 5 s apart

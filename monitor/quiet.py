@@ -1,5 +1,5 @@
 """Instances of which "open" says nothing new: when the gateway says it of all in one answer, one statement takes note
-of it, and none of them is loaded. Each is judged in full every ten minutes at most, and whenever its row has changed.
+of it, and none of them is loaded. Each is judged in full every ten minutes at least, and whenever its row has changed.
 """
 
 from collections.abc import Collection
@@ -10,17 +10,13 @@ from sqlalchemy import Connection, text
 from core.db import array
 from monitor.health import Health, HealthState, Policy
 from monitor.judge import SURE
-from monitor.store import LOOKED_AT
+from monitor.store import IS_DUE, LOOKED_AT
 
 REST = timedelta(minutes=10)
-DUE = "(h.due_at <= :at OR h.due_at > :horizon)"
-COUNT = text(f"""
-SELECT count(*) FROM whatsapp_instances wi JOIN instance_health h ON h.instance_id = wi.id WHERE {LOOKED_AT} AND {DUE}
-""")  # noqa: S608 — constants of ours
 CLEAR = text(f"""
 UPDATE instance_health h SET checked_at = :at, due_at = :next
 FROM whatsapp_instances wi
-WHERE wi.id = h.instance_id AND {LOOKED_AT} AND {DUE}
+WHERE wi.id = h.instance_id AND {LOOKED_AT} AND {IS_DUE}
     AND h.settled_until > :at AND h.checked_at > :seen_since AND h.noticed_at = wi.updated_at
     AND coalesce(wi.gateway_name, wi.instance_name) = ANY(CAST(:open AS text[]))
 """)  # noqa: S608 — constants of ours
@@ -36,12 +32,6 @@ def is_settled(health: Health) -> bool:
 def settled_until(health: Health, at: datetime, luck: float) -> datetime | None:
     """Until when that may be relied on; not all at the same time."""
     return at + REST * (0.5 + luck / 2) if is_settled(health) else None
-
-
-def count_due(connection: Connection, gateway: str, at: datetime, longest: timedelta) -> int:
-    """As in `store.load`."""
-    values = {"gateway": gateway, "at": at, "horizon": at + longest}
-    return int(connection.execute(COUNT, values).scalar_one())
 
 
 def clear(

@@ -27,7 +27,9 @@ wi.hooked_at IS NOT NULL AND wi.deleted_at IS NULL AND NOT wi.spent AND wi.last_
 AND wi.user_id IS NOT NULL AND wi.provider = coalesce(:gateway, wi.provider)
 """
 # nobody is looked at, or counted, whom a person has paused
-LOOKED_AT = f"{WATCHED} AND NOT h.memory ? 'paused'"
+UNPAUSED = "NOT h.memory ? 'paused'"
+IS_DUE = "(h.due_at <= :at OR h.due_at > :horizon)"
+LOOKED_AT = f"{WATCHED} AND {UNPAUSED}"
 BEGIN = text(f"""
 INSERT INTO instance_health (instance_id, due_at)
 SELECT wi.id, CAST(:at AS timestamptz) FROM whatsapp_instances wi WHERE {WATCHED}
@@ -40,7 +42,7 @@ SELECT wi.id, wi.instance_name, coalesce(wi.gateway_name, wi.instance_name) AS g
        wi.heard_at, wi.send_worked_at, wi.send_failed_at, wi.last_connected_at,
        (h.memory || jsonb_build_object('checked_at', h.checked_at, 'observed_at', h.checked_at))::text AS memory,
        h.rhythm::text, h.version, h.checked_at, h.noticed_at, h.incident_id, h.due_at,
-       h.due_at <= :at OR h.due_at > :horizon AS due,
+       {IS_DUE} AS due,
        l.until IS NOT NULL AS busy, i.verdict
 FROM whatsapp_instances wi JOIN instance_health h ON h.instance_id = wi.id
 LEFT JOIN instance_leases l ON l.instance_name = 'user_' || wi.user_id AND l.until > now()
@@ -48,13 +50,14 @@ LEFT JOIN health_intervals i ON i.instance_id = wi.id AND i.until IS NULL
 WHERE {WATCHED}
 """  # noqa: S608 — a constant of ours
 DUE = text(f"""
-{ROWS} AND NOT h.memory ? 'paused' AND (:looking AND (h.due_at <= :at OR h.due_at > :horizon)
-            OR h.noticed_at IS DISTINCT FROM wi.updated_at OR wi.id = ANY(CAST(:also AS uuid[])))
+{ROWS} AND {UNPAUSED} AND (:looking AND {IS_DUE} OR h.noticed_at IS DISTINCT FROM wi.updated_at
+    OR wi.id = ANY(CAST(:also AS uuid[])))
 ORDER BY h.due_at, wi.id
 """)
 NAMED = text(f"{ROWS} AND wi.instance_name = :name FOR UPDATE OF h")
 COUNTED = text(f"""
-SELECT count(*) AS enabled, count(*) FILTER (WHERE h.memory ? 'failing_since') AS failing,
+SELECT count(*) AS enabled, count(*) FILTER (WHERE {IS_DUE}) AS due,
+       count(*) FILTER (WHERE h.memory ? 'failing_since') AS failing,
        count(*) FILTER (WHERE wi.reason = 405 AND wi.state <> 'connected') AS outdated
 FROM whatsapp_instances wi JOIN instance_health h ON h.instance_id = wi.id WHERE {LOOKED_AT}
 """)  # noqa: S608 — a constant of ours
@@ -130,8 +133,10 @@ def lock(connection: Connection, name: str, at: datetime) -> Watched:
     raise NotFound("There is no such instance under watch", code="INSTANCE_NOT_FOUND")
 
 
-def count(connection: Connection, gateway: str) -> Counted:
-    return Counted(**connection.execute(COUNTED, {"gateway": gateway}).mappings().one())
+def count(connection: Connection, gateway: str, at: datetime, longest: timedelta) -> Counted:
+    """`at`, `longest`: as for `load`."""
+    values = {"gateway": gateway, "at": at, "horizon": at + longest}
+    return Counted(**connection.execute(COUNTED, values).mappings().one())
 
 
 def leave(connection: Connection, gateway: str) -> Sequence[RowMapping]:

@@ -35,11 +35,10 @@ INTERVALS_UNSEEN = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """What a step begins with. `due`: how many are to be looked at."""
+    """What a step begins with."""
 
     server: Server
     server_incident: int | None
-    due: int
     counted: Counted
     silent: Active
 
@@ -102,17 +101,16 @@ class Watch:
             return Opened(
                 server=server,
                 server_incident=incident_id,
-                due=quiet.count_due(connection, self._gateway, at, self._longest),
-                counted=store.count(connection, self._gateway),
+                counted=store.count(connection, self._gateway, at, self._longest),
                 silent=silences.active(connection, at),
             )
 
     def _survey(self, opened: Opened, at: datetime) -> Survey:
         if opened.server.state in AWAY:
             return Survey(look=self._probe.ask_server() if server_is_due(opened.server, at) else Look())
-        if not opened.due or opened.silent.maintenance.everybody:
+        if not opened.counted.due or opened.silent.maintenance.everybody:
             return Survey(look=Look())
-        return self._probe.survey(opened.due)
+        return self._probe.survey(opened.counted.due)
 
     def _load(
         self, term: int, at: datetime, opened: Opened, survey: Survey
@@ -125,6 +123,7 @@ class Watch:
                 quiet.clear(connection, gateway, survey.open, at, self._rules.interval, longest, self._gap)
             answers = attempt_log.answers(connection, gateway)
             rows = store.load(connection, gateway, at, longest, answers, looking=looking)
+            attempt_log.take_in(connection, answers.keys() - {one.id for one in rows})  # nobody watches these now
             left_alone = {one.id for one in rows if opened.silent.maintains(one.id, one.organization_id)}
             store.postpone(connection, left_alone, at + self._rules.interval)
         return [one for one in rows if one.id not in left_alone], answers

@@ -76,7 +76,10 @@ class Kept:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Counted:
+    """Instances under watch: all, those to be looked at now, those whose last check failed, those that say 405."""
+
     enabled: int
+    due: int
     failing: int
     outdated: int
 

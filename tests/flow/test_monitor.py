@@ -221,19 +221,41 @@ def test_what_was_overtaken_is_not_done_any_more(ward, user, attempt, rows, mean
     assert ward.asked("/instance/restart/") == []
 
 
-def test_an_answer_is_not_lost_with_the_process_that_got_it(ward, user, rows):
-    """The gateway showed a code, so the pairing is lost: no second attempt, whoever leads."""
-    ward.drop(user, 408, silent=True)
-    ward.check(3)
-    with ward.system.transaction() as connection:
-        connection.exec_driver_sql("UPDATE connection_events SET outcome = 'shows_code', taken_in = false")
-    if not rows("SELECT FROM connection_events"):
-        ward.settle(15)
+@pytest.fixture
+def lost_pairing(ward, attempt):
+    """An attempt that the gateway has answered with a code, and nobody has heard of it yet."""
+
+    def make():
+        number, _ = attempt()
         with ward.system.transaction() as connection:
-            connection.exec_driver_sql("UPDATE connection_events SET outcome = 'shows_code', taken_in = false")
+            attempt_log.answered(connection, number, "shows_code", ward.clock.now())
+
+    return make
+
+
+def test_an_answer_is_not_lost_with_the_process_that_got_it(ward, user, lost_pairing):
+    """The pairing is lost: no second attempt, whoever leads."""
+    ward.drop(user, 408, silent=True)
+    ward.check(2)
+    lost_pairing()
     ward.reborn()
     ward.look(5)
+    told = ["alert:down", "reconnect_failed:reconnect_failed", "alert:needs_qr"]
+    assert ward.told(user) == told
+    ward.check(60)
+    assert (ward.told(user), ward.attempts()) == (told, ["restart"])
+
+
+def test_an_answer_that_came_while_nobody_watched_is_of_yesterday(ward, user, lost_pairing, rows):
+    pausing = Pausing(transaction=ward.system.transaction, clock=ward.clock)
+    pausing.pause(f"user_{user}", by="operator")
+    lost_pairing()
+    ward.look(5)
     assert rows("SELECT taken_in FROM connection_events") == [{"taken_in": True}]
+    ward.drop(user, 408, silent=True)
+    pausing.resume(f"user_{user}", by="operator")
+    ward.check(2)
+    assert ward.told(user) == ["alert:down"]
 
 
 def test_one_row_that_cannot_be_read_keeps_nobody_from_being_watched(ward, user, rows):
