@@ -63,7 +63,7 @@ class Decision:
         is_gap = before is not None and at - before > gap
         if word == self.one.verdict and not is_gap:
             return None
-        return Verdict(instance_id=self.one.id, verdict=word, at=at, gap=is_gap, seen_until=before)
+        return Verdict(instance_id=self.one.id, verdict=word, at=at, seen_until=before if is_gap else None)
 
     @property
     def sighting(self) -> Sighting | None:

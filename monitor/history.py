@@ -86,12 +86,12 @@ DAY = timedelta(days=1)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
-    """What a check at `at` said: up, down or unknown. `gap`: nobody had looked for too long, since `seen_until`."""
+    """What a check at `at` said: up, down or unknown. `seen_until`: nobody had looked since then, which was for too
+    long; None: there is no such hole."""
 
     instance_id: UUID
     verdict: str
     at: datetime
-    gap: bool = False
     seen_until: datetime | None = None
 
 
@@ -111,7 +111,7 @@ def extend(connection: Connection, verdicts: Sequence[Verdict]) -> None:
         "ids": array(one.instance_id for one in asked),
         "verdicts": array(one.verdict for one in asked),
         "at": array(one.at for one in asked),
-        "seen": array(one.seen_until if one.gap else None for one in asked),
+        "seen": array(one.seen_until for one in asked),
     }
     ended = connection.execute(END, {**columns, "moment": MOMENT}).all()
     known = {row.id for row in ended}

@@ -11,36 +11,12 @@ from core.access import Principal
 from core.errors import AppError, TooMany
 from notify import frames
 from notify.dialects import Data, Dialect
-from notify.framing import MINUTE_S
 from notify.live import Live
 from notify.mailbox import Mailbox
 from notify.rooms import Instance
 
 log = structlog.get_logger()
-STARTS = 6  # a minute and user, however many sockets they open
 MOST_CHANNELS = 20
-
-
-class Starts:
-    """When the WhatsApp of each user was started from this process in the last minute."""
-
-    def __init__(self) -> None:
-        self._at: dict[UUID, list[float]] = {}
-        self._lock = threading.Lock()
-
-    def one_more(self, user_id: UUID, now: float) -> bool:
-        """Count one, where the user may have it still."""
-        with self._lock:
-            for one in [one for one, times in self._at.items() if now - times[-1] >= MINUTE_S]:
-                del self._at[one]
-            times = [at for at in self._at.get(user_id, []) if now - at < MINUTE_S]
-            if len(times) >= STARTS:
-                return False
-            self._at[user_id] = [*times, now]
-            return True
-
-
-_starts = Starts()
 
 
 class Again(Exception):
@@ -126,7 +102,7 @@ class Commands:
         """It takes seconds and the stream goes on meanwhile, so it has a thread; one at a time."""
         caller = self._talk.principal
         user_id = self._instance.user_id if self._instance else caller.user_id
-        if self._starting or not _starts.one_more(user_id, time.monotonic()):
+        if self._starting or not self._live.starts.one_more(user_id, time.monotonic()):
             raise TooMany("One start at a time, and not so often")
         self._starting = True
         organization = caller.organization_id if user_id == caller.user_id else None

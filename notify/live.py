@@ -12,6 +12,7 @@ from notify.dialects import Enrich, as_recorded
 from notify.hub import Hub
 from notify.rooms import Rooms
 from notify.seats import Seats
+from notify.starts import Starts
 from notify.tickets import Tickets
 
 SEND_S = 10.0  # seconds a client has to take one frame
@@ -40,3 +41,4 @@ class Live:
     ping_s: float = PING_S
     first_frame_s: float = FIRST_FRAME_S
     readers: threading.Semaphore = field(default_factory=lambda: threading.BoundedSemaphore(READERS))
+    starts: Starts = field(default_factory=Starts)

@@ -18,7 +18,7 @@ from core import events
 from core.access import create_person, make_link
 from core.events import DomainEvent
 from manager.pictures import data_url
-from notify.commands import STARTS
+from notify.starts import STARTS
 from tests.factories import make_instance
 from tests.live import (
     GUARD_S,

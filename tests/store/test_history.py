@@ -44,7 +44,7 @@ def check(transaction):
     def look(minutes, verdicts, *, seen_until=None):
         moment = at(minutes)
         said = [
-            Verdict(instance_id=one, verdict=verdict, at=moment, gap=seen_until is not None, seen_until=seen_until)
+            Verdict(instance_id=one, verdict=verdict, at=moment, seen_until=seen_until)
             for one, verdict in verdicts.items()
         ]
         with transaction() as connection:

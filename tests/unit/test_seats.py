@@ -9,11 +9,11 @@ import pytest
 
 from core.access import Principal
 from core.errors import StorageUnavailable
-from notify.commands import STARTS, Starts
 from notify.dialects import Dialect
 from notify.framing import CLOSE_ENDED, CLOSE_LATE, MINUTE_S
 from notify.line import Line
 from notify.seats import Seats
+from notify.starts import STARTS, Starts
 from tests.clock import FrozenClock
 
 
