@@ -40,7 +40,7 @@ class Conversation:
         self._line, self._live, self._dialect = line, live, dialect
         self.principal, self._instance = principal, instance
         self._user_id: UUID = instance.user_id if instance else principal.user_id
-        self._mailbox = Mailbox(user_id=self._user_id, dialect=dialect, wake=line.wake)
+        self._mailbox = Mailbox(user_id=self._user_id, dialect=dialect, wake=line.wake, hand=line.hand)
         self._commands = Commands(self, live, self._mailbox, instance)
         self._answers: list[str] = []  # an empty deque has 600 bytes, and there are many sockets
         self._ended: Over | None = None
@@ -72,7 +72,7 @@ class Conversation:
         self._commands.may_stay()
 
     def end(self, code: int, why: str) -> None:
-        self._ended = Over(code, why)
+        self._ended, self._mailbox.resting = Over(code, why), False
         self._line.wake()
 
     def answer(self, *texts: str) -> None:
@@ -159,7 +159,9 @@ class Conversation:
                 self._line.say(frames.bare("reset", self._mailbox.missed.pop()))
             if behind:
                 return
+            self._mailbox.resting = True
             self._line.wait()
+            self._mailbox.resting = False
 
     def _send(self, frame: bytes) -> None:
         """One of many: a client may take seconds for each, and whoever has to go gets no more of them."""

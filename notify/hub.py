@@ -29,7 +29,7 @@ log = structlog.get_logger()
 POLL_S = 1.0
 MEMBERS_S = 5.0  # how soon a room hears users that have come to it …
 YOUNG = timedelta(minutes=1)  # … from their first event on, where they were made within the last minute
-BREATH = 100  # events after which those who write to their sockets get their turn
+BREATH = 100  # events, or hearers of one, after which everybody else gets their turn
 
 
 class Hub:
@@ -116,9 +116,11 @@ class Hub:
         for mailbox in hearers.stream:
             mailbox.put(event.id, frames(mailbox.dialect))
         for channel, mailboxes in hearers.rooms.items():
-            for mailbox in mailboxes:
+            for number, mailbox in enumerate(mailboxes, 1):
                 if mailbox.user_id != event.user_id:  # whose own stream has it already
                     mailbox.shout(channel, frames(mailbox.dialect, channel))
+                if number % BREATH == 0:
+                    time.sleep(0)
         if not self._audience.went_out(event.user_id, event.id):
             self.rang({str(event.user_id)})
 

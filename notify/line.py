@@ -36,6 +36,10 @@ class Line:
             raise ConnectionClosed(self._server.close_reason)
         self._server.sock.send(frame)
 
+    def hand(self, frame: bytes) -> bytes | None:
+        """Write it at once, from any thread; what is left for `send`, None where nothing is."""
+        return self._server.sock.send_at_once(frame) if self._server.connected else frame
+
     def say(self, text: str) -> None:
         self.send(text_frame(text))
 

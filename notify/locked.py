@@ -23,7 +23,7 @@ class LockedSocket:
     def __init__(self, inner: Any, send_s: float) -> None:
         self._inner, self._lock, self._send_s = inner, threading.Lock(), send_s
         self._meter, self._over = Meter(), False
-        self._rest = b""  # of a ping that the kernel took half of: it goes out before anything else
+        self._rest = b""  # of what the kernel took half of: it goes out before anything else
         self.heard_at = time.monotonic()
         inner.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, PATIENCE_BYTES)
         inner.settimeout(None)  # a client may be silent for long
@@ -50,22 +50,37 @@ class LockedSocket:
             self._inner.settimeout(None)
         return len(data)
 
+    def send_at_once(self, data: bytes) -> bytes | None:
+        """As far as that takes no waiting. What `send` has to write: all of it, b"" where the rest is kept for the next
+        one, None where all is written."""
+        if not self._lock.acquire(blocking=False):
+            return data
+        try:
+            if self._over or self._rest:
+                return data
+            self._now(data)
+        except OSError:
+            return data  # the writer finds out
+        finally:
+            self._lock.release()
+        return b"" if self._rest else None
+
     def ping(self) -> None:
         """Ask for a sign of life. Never waits: who has no room for it is being written to anyhow."""
         if self._lock.acquire(blocking=False):
             try:
                 if not self._over:
-                    self._ask(self._rest or PING_FRAME)
+                    self._now(self._rest or PING_FRAME)
             except OSError:
                 pass  # the writer or the reader finds out
             finally:
                 self._lock.release()
 
-    def _ask(self, ping: bytes) -> None:
+    def _now(self, data: bytes) -> None:
         """By the timeout, not MSG_DONTWAIT: gevent's sockets wait in spite of the flag."""
         self._inner.settimeout(0)
         try:
-            self._rest = ping[self._inner.send(ping) :]
+            self._rest = data[self._inner.send(data) :]
         finally:
             self._inner.settimeout(None)
 

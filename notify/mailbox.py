@@ -10,10 +10,16 @@ MOST = 256  # frames
 MOST_BYTES = 900_000  # a mailbox holds at most this and one frame: 1 MB
 
 
+def _keep_it(frame: bytes) -> bytes | None:
+    return frame
+
+
 @dataclass(eq=False, kw_only=True, slots=True)
 class Mailbox:
     """`wake` is called when something was put in. A full one gets nothing more, so nobody waits for its owner.
 
+    `hand` writes a frame at once where that takes no waiting, and gives what its owner has to write: None, nothing. It
+    is only called while the owner is `resting`: to wake it costs as much as writing.
     `cursor`: the last event of the user's own stream that is in it. `behind`: something did not fit after it, and
     nothing of the stream will come until the owner has read the feed and joined again. `missed`: channels of which
     a frame did not fit.
@@ -22,6 +28,8 @@ class Mailbox:
     user_id: UUID | None
     dialect: Dialect
     wake: Callable[[], None]
+    hand: Callable[[bytes], bytes | None] = _keep_it
+    resting: bool = False
     cursor: int = 0
     behind: bool = True
     missed: set[str] = field(default_factory=set)
@@ -37,13 +45,13 @@ class Mailbox:
             self.cursor = event_id
         else:
             self.behind = True
-        self.wake()
+            self.wake()
 
     def shout(self, channel: str, frames: Sequence[bytes]) -> None:
         """An event of a room."""
         if not self._keep(frames):
             self.missed.add(channel)
-        self.wake()
+            self.wake()
 
     def take(self) -> bytes | None:
         """The oldest frame; None when there is none."""
@@ -63,6 +71,10 @@ class Mailbox:
         if len(self._frames) >= MOST or self._put - self._taken >= MOST_BYTES:
             return False
         for frame in frames:
-            self._frames.append(frame)
-            self._put += len(frame)
+            # in this order: its owner rests no more before it takes a frame, so nothing overtakes what it took
+            left = self.hand(frame) if not self._frames and self.resting else frame
+            if left is not None:
+                self._frames.append(left)
+                self._put += len(left)
+                self.wake()
         return True
