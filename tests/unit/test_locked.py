@@ -100,3 +100,34 @@ def test_under_gevent_a_ping_does_not_wait_for_room():
             inner.settimeout(None)
         with gevent.Timeout(5):
             sock.ping()
+
+
+def test_what_has_room_is_written_at_once():
+    inner = Narrow()
+    assert LockedSocket(inner, 1.0).send_at_once(b"frame") is None
+    assert (inner.taken, inner.timeout) == (b"frame", None)
+
+
+def test_half_a_frame_is_finished_by_its_writer():
+    inner = Narrow(2)
+    sock = LockedSocket(inner, 1.0)
+    left = sock.send_at_once(b"frame")
+    assert (left, sock.send_at_once(b"next")) == (b"", b"next")
+    sock.send(left)
+    sock.send(b"next")
+    assert inner.taken == b"framenext"
+
+
+def test_what_has_no_room_is_left_to_the_writer_whole():
+    inner = Narrow(0)
+    assert LockedSocket(inner, 1.0).send_at_once(b"frame") == b"frame"
+    assert (inner.taken, inner.timeout) == (b"", None)
+
+
+def test_nothing_is_written_at_once_to_who_is_being_closed():
+    inner = Narrow()
+    inner.heard = [b""]
+    sock = LockedSocket(inner, 1.0)
+    sock.close()
+    assert sock.send_at_once(b"frame") == b"frame"
+    assert inner.taken == b""
