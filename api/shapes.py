@@ -7,7 +7,7 @@ from uuid import UUID
 
 from manager.fold import formatted
 from manager.lifecycle import InstanceRecord, Status
-from manager.pictures import data_url
+from manager.pictures import shown
 from manager.service import Connecting, instance_name_for
 from monitor.views import HealthView
 
@@ -30,9 +30,9 @@ def connecting(result: Connecting, now: datetime) -> dict[str, Any]:
     """The answer of `POST /api/whatsapp/connect`. A code that has expired is not shown."""
     record = result.record
     pairing, until = record.standing.pairing, record.standing.pairing_expires_at
-    shown = pairing if pairing and until and until > now else None
-    qr, code = (shown.qr, shown.pairing_code) if shown else (None, None)
-    picture = data_url(qr) if qr else None
+    current = pairing if pairing and until and until > now else None
+    qr, picture = shown(current.qr if current else None)
+    code = current.pairing_code if current else None
     body = {
         "success": True,
         "instanceName": record.name,
@@ -42,7 +42,7 @@ def connecting(result: Connecting, now: datetime) -> dict[str, Any]:
         "qr": qr,
         "pairingCode": code,
         "pairingCodeFormatted": formatted(code) if code else None,
-        "expiresAt": iso(until) if shown else None,
+        "expiresAt": iso(until) if current else None,
         "message": _message(result, code),
     }
     return body | ({"alreadyConnected": True} if result.already_connected else {})

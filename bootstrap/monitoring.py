@@ -1,16 +1,17 @@
-"""The health monitor, wired: who leads, the watch over the gateway, the alerts' way out, and its schedule."""
+"""The health monitor, wired: who leads, the watch over each gateway, the alerts' way out, and its schedule."""
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import uuid4
 
+from bootstrap.gateways import Servers
 from core.clock import Clock
 from core.db import Transaction
 from core.settings import Settings
-from manager.providers.port import Provider
+from manager.gateways import Gateways
 from manager.service import WhatsAppManager
 from monitor.actions import Actions
 from monitor.counters import CountingProbe, Ticks
@@ -22,29 +23,30 @@ from monitor.servers import ServerRules
 from monitor.timeline import Timeline
 from monitor.watch import Watch
 
-GATEWAY = "evolution"
 STEP = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Monitor:
-    """`clock` is the monitor's own time. `watch` is None where no gateway is configured, `heartbeat` where nobody wants
-    to hear one."""
+    """`clock` is the monitor's own time. `watches` by provider. `heartbeat` is None where nobody wants to hear one."""
 
     clock: Clock
     leader: Leader
     actions: Actions
-    watch: Watch | None
+    gateways: Gateways
+    watches: Mapping[str, Watch]
     every: timedelta
     ticks: Ticks
     heartbeat: Heartbeat | None
 
     def step(self) -> None:
-        """One step of the watch, in the term that we lead in; nothing where somebody else does."""
-        term = self.leader.term
-        if term is not None and self.watch:
+        """One step of each watch, in the term that we lead in; nothing where somebody else does, or nothing is
+        configured."""
+        term, ready = self.leader.term, self.gateways.ready()
+        if term is not None and ready:
             with self.ticks.timed():
-                self.watch.step(term)
+                for upstream in ready:
+                    self.watches[upstream.name].step(term)
 
     def leads(self) -> bool:
         return self.leader.term is not None
@@ -58,8 +60,7 @@ def make_monitor(
     settings: Settings,
     transaction: Transaction,
     manager: WhatsAppManager,
-    gateway: Provider | None,
-    refused: Callable[[], bool],
+    servers: Servers,
     *,
     rung: Callable[[list[str]], None],
     clock: Clock | None = None,
@@ -71,19 +72,20 @@ def make_monitor(
     leader = Leader(transaction, f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}", timeline, lease=lease)
     actions = Actions(transaction, clock, manager.reconnect_user_whatsapp, leader.fence)
     interval = timedelta(milliseconds=settings.health_check_interval_ms)
-    watch = None
-    if gateway:
-        watch = Watch(
+    watches = {
+        name: Watch(
             transaction,
             clock,
-            GATEWAY,
-            CountingProbe(gateway, refused),
+            name,
+            CountingProbe(watcher, servers.refused(name)),
             actions,
             rules=rules_of(settings),
             server_rules=ServerRules(interval=interval),
             fence=leader.fence,
             rung=rung,
         )
+        for name, watcher in servers.watchers.items()
+    }
     ticks = Ticks()
     heartbeat = None
     if settings.heartbeat_url:
@@ -93,7 +95,8 @@ def make_monitor(
         clock=clock,
         leader=leader,
         actions=actions,
-        watch=watch,
+        gateways=servers.gateways,
+        watches=watches,
         every=min(STEP, interval / 4),
         ticks=ticks,
         heartbeat=heartbeat,

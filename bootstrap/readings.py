@@ -1,14 +1,18 @@
 """What a delivery means, and which package answers for it: the worker's table of owners."""
 
+from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any, Protocol
 
+import manager.providers.broker.events as broker
+import manager.providers.evolution.events as evolution
+import manager.providers.wppconnect.events as wppconnect
 from conversations.changes import Rules
 from conversations.owner import ConversationOwner
 from core.settings import Settings
 from manager import store
 from manager.lifecycle import Lifetimes
 from manager.owner import InstanceOwner
-from manager.providers.evolution.events import READERS, read_event
 from manager.providers.port import (
     ChatReported,
     ConnectionReported,
@@ -47,15 +51,29 @@ KNOWLEDGE = (
 )
 
 
+class Read(Protocol):
+    def __call__(
+        self, event: str, document: Mapping[str, Any], facts: dict[str, Any], *, called: str | None = None
+    ) -> Reading: ...
+
+
+# no two gateways have an event of the same name, so its name says who reads it, also in a log of years
+READERS: Mapping[str, Read] = {
+    **dict.fromkeys(evolution.READERS, evolution.read_event),
+    **dict.fromkeys(wppconnect.READERS, wppconnect.read_event),
+    **dict.fromkeys(broker.READERS, broker.read_event),
+}
+
+
 def translate(stored: Stored, gateway_name: str) -> Reading:
-    """What a delivery means, in the words of its instance's provider. Raises Malformed."""
+    """What a delivery means, in the words of the gateway that sends such events. Raises Malformed."""
     event, document = read(stored.body, event=stored.event, instance=stored.lane, called=gateway_name)
     facts = {
         "delivery_id": stored.id,
         "instance": stored.lane,
         "received_at": stored.received_at + timedelta(microseconds=stored.id % 1000),
     }
-    return read_event(event, document, facts, called=gateway_name)
+    return READERS.get(event, evolution.read_event)(event, document, facts, called=gateway_name)
 
 
 def owners(settings: Settings, *, anew: bool = False) -> Owners:

@@ -20,6 +20,7 @@ from sqlalchemy import Engine
 import webhooks.stats
 from bootstrap.alerting import Alerting, make_alerting
 from bootstrap.callers import make_access
+from bootstrap.gateways import Servers, make_servers
 from bootstrap.monitoring import Monitor, make_monitor
 from bootstrap.readings import KNOWLEDGE, lifetimes, owners
 from bootstrap.upkeep import Upkeep, schedule
@@ -32,10 +33,11 @@ from core.dburl import libpq_url
 from core.postgres import EmbeddedPostgres
 from core.settings import Settings
 from core.wake import Bell, Listener
+from manager.configuration import Configurations
+from manager.gateways import EVOLUTION
 from manager.keys import Holder, KeyCabinet
 from manager.leases import Leases
 from manager.providers.guarded import Breaker
-from manager.providers.making import make_provider, make_watcher, policy_of
 from manager.providers.port import Provider
 from manager.service import WhatsAppManager
 from manager.upstream import Upstream
@@ -67,10 +69,10 @@ class System:
     transaction: Transaction
     vault: Vault
     access: Access
-    upstream: Upstream | None
+    configurations: Configurations
+    servers: Servers
     leases: Leases
     manager: WhatsAppManager
-    breaker: Breaker
     gate: Gate
     inbox: Inbox
     worker: Worker
@@ -78,7 +80,7 @@ class System:
     hub: Hub
     seats: Seats
     bell: Bell
-    upkeep: Upkeep | None
+    upkeep: Upkeep
     monitor: Monitor
     alerting: Alerting
     monitoring: Monitoring
@@ -102,8 +104,17 @@ class System:
             self.monitor.leader.start(self._elected, self.schedule.mind_the_clock)
 
     def _elected(self) -> None:
-        if self.upkeep:
-            self.schedule.soon("census")
+        self.schedule.soon("census")
+
+    @property
+    def breaker(self) -> Breaker:
+        return self.servers.breaker
+
+    @property
+    def upstream(self) -> Upstream | None:
+        """The server of new instances, None where none is configured."""
+        gateways = self.servers.gateways
+        return gateways.upstreams[gateways.default()] if gateways.is_there(gateways.default()) else None
 
     @property
     def gateway(self) -> Provider | None:
@@ -159,32 +170,27 @@ def build(
         bell.ring(FEED_GREW, users)
 
     access = make_access(settings, transaction, clock)
-    breaker = Breaker(policy_of(settings))
-    gateway = provider or make_provider(settings, breaker)
-    upstream = (
-        Upstream(transaction=transaction, provider=gateway, vault=vault, webhook_base=settings.webhook_base)
-        if gateway
-        else None
-    )
+    configurations = Configurations(transaction, vault, clock)
+    servers = make_servers(settings, transaction, vault, configurations, provider)
     leases = Leases(transaction)
     manager = WhatsAppManager(
         transaction,
-        upstream,
+        servers.gateways,
         leases,
         clock,
         lifetimes=lifetimes(settings),
         rung=feed_grew,
         default_country=settings.default_country_code,
     )
-    upkeep = (
-        Upkeep.of(transaction=transaction, upstream=upstream, leases=leases, clock=clock, rung=feed_grew)
-        if upstream
-        else None
+    upkeep = Upkeep.of(
+        gateways=servers.gateways,
+        transaction=transaction,
+        leases=leases,
+        clock=clock,
+        lifetimes=lifetimes(settings),
+        rung=feed_grew,
     )
-    watcher = provider or make_watcher(settings, breaker)
-    monitor = make_monitor(
-        settings, transaction, manager, watcher, lambda: breaker.refused, rung=feed_grew, clock=monitor_clock
-    )
+    monitor = make_monitor(settings, transaction, manager, servers, rung=feed_grew, clock=monitor_clock)
     alerting = make_alerting(settings, transaction, vault, manager, clock, monitor.clock, rung=feed_grew)
     shared = [one.get_secret_value() for one in settings.webhook_secret]
     gate = Gate(Keys(KeyCabinet(transaction, vault)), shared, clock)
@@ -204,10 +210,10 @@ def build(
         transaction=transaction,
         vault=vault,
         access=access,
-        upstream=upstream,
+        configurations=configurations,
+        servers=servers,
         leases=leases,
         manager=manager,
-        breaker=breaker,
         gate=gate,
         inbox=inbox,
         worker=worker,
@@ -245,10 +251,10 @@ def adoption(system: System) -> "Adoption":
     """What scripts/migrate_whatsapp.py does, on these parts."""
     from manager.adoption import Adoption
 
-    gateway = system.settings.gateway
+    gateway, gateways = system.settings.gateway, system.servers.gateways
     return Adoption(
         transaction=system.transaction,
-        upstream=system.upstream,
+        upstream=gateways.upstreams[EVOLUTION] if gateways.is_there(EVOLUTION) else None,
         leases=system.leases,
         clock=system.clock,
         is_stand_in=gateway is not None and gateway.is_sandbox,

@@ -1,7 +1,7 @@
 """What the monitor's schedule runs beside the health checks: webhooks set right, deletions finished, the gateway's list
 held against ours, old rows dropped."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -17,10 +17,13 @@ from core.db import Transaction
 from core.settings import Settings
 from manager.adoption.takeover import TakeOver
 from manager.census import Census
+from manager.gateways import EVOLUTION, Gateways
 from manager.hooks import Hooks, Removals
 from manager.leases import Leases
+from manager.lifecycle import Lifetimes
+from manager.lookout import EVERY as LOOK_EVERY
+from manager.lookout import Lookout
 from manager.service import WhatsAppManager
-from manager.upstream import Upstream
 from monitor import heartbeat, history, incidents
 from monitor.housekeeping import tidy
 from monitor.schedule import Schedule
@@ -31,36 +34,67 @@ CENSUS_EVERY = timedelta(hours=6)
 
 @dataclass(frozen=True, kw_only=True)
 class Upkeep:
-    """Of the instances on a gateway; there is none without a gateway."""
+    """Of the instances on the gateways. Webhooks and the list are looked at where they can be: on Evolution."""
 
+    gateways: Gateways
     hooks: Hooks
-    removals: Removals
     census: Census
+    removals: Mapping[str, Removals]
+    lookouts: Mapping[str, Lookout]
 
     @classmethod
     def of(
         cls,
         *,
+        gateways: Gateways,
         transaction: Transaction,
-        upstream: Upstream,
         leases: Leases,
         clock: Clock,
+        lifetimes: Lifetimes,
         rung: Callable[[list[str]], None],
     ) -> "Upkeep":
+        evolution = gateways.upstreams[EVOLUTION]
+        takeover = TakeOver(transaction=transaction, upstream=evolution, leases=leases, clock=clock, rung=rung)
         return cls(
-            hooks=Hooks(upstream=upstream, leases=leases, clock=clock),
-            removals=Removals(upstream=upstream, leases=leases, clock=clock),
-            census=Census(
-                takeover=TakeOver(transaction=transaction, upstream=upstream, leases=leases, clock=clock, rung=rung)
-            ),
+            gateways=gateways,
+            hooks=Hooks(upstream=evolution, leases=leases, clock=clock),
+            census=Census(takeover=takeover),
+            removals={
+                name: Removals(upstream=one, leases=leases, clock=clock) for name, one in gateways.upstreams.items()
+            },
+            lookouts={
+                name: Lookout(upstream=one, transaction=transaction, clock=clock, lifetimes=lifetimes, rung=rung)
+                for name, one in gateways.upstreams.items()
+            },
         )
+
+    def check_hooks(self) -> None:
+        if self._is_ready(EVOLUTION):
+            self.hooks.check()
+
+    def take_census(self) -> None:
+        if self._is_ready(EVOLUTION):
+            self.census.take()
+
+    def finish_removals(self) -> None:
+        for upstream in self.gateways.ready():
+            self.removals[upstream.name].finish()
+
+    def look_out(self) -> None:
+        """For phones that pair and part where the gateway does not tell."""
+        for upstream in self.gateways.ready():
+            if upstream.provider.silent:
+                self.lookouts[upstream.name].look()
+
+    def _is_ready(self, name: str) -> bool:
+        return name in [upstream.name for upstream in self.gateways.ready()]
 
 
 def schedule(
     settings: Settings,
     transaction: Transaction,
     whatsapp: WhatsAppManager,
-    upkeep: Upkeep | None,
+    upkeep: Upkeep,
     monitor: Monitor,
     alerting: Alerting,
 ) -> Schedule:
@@ -80,14 +114,14 @@ def schedule(
         "orphans": (TIDY_EVERY, lambda: _end_orphaned(transaction)),
         **alerting.jobs,
     }
-    if upkeep:
-        jobs |= {
-            "settle": (UPKEEP_EVERY, whatsapp.settle_interrupted),
-            "hooks": (UPKEEP_EVERY, upkeep.hooks.check),
-            "removals": (UPKEEP_EVERY, upkeep.removals.finish),
-            "census": (CENSUS_EVERY, upkeep.census.take),
-            "watch": (monitor.every, monitor.step),
-        }
+    jobs |= {
+        "settle": (UPKEEP_EVERY, whatsapp.settle_interrupted),
+        "hooks": (UPKEEP_EVERY, upkeep.check_hooks),
+        "removals": (UPKEEP_EVERY, upkeep.finish_removals),
+        "census": (CENSUS_EVERY, upkeep.take_census),
+        "lookout": (LOOK_EVERY, upkeep.look_out),
+        "watch": (monitor.every, monitor.step),
+    }
     if monitor.heartbeat:
         jobs["heartbeat"] = (heartbeat.EVERY, monitor.heartbeat.beat)
     return Schedule(jobs, monitor.leads)

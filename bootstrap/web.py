@@ -41,7 +41,9 @@ def build_app(system: System) -> Flask:
     guard = Guard(system.access, csrf)
     limits.install(app, guard, settings)
     _add_routes(app, system, guard, csrf)
-    entrance = Entrance(app.wsgi_app, system.gate, system.inbox, settings.max_body_bytes)
+    entrance = Entrance(
+        app.wsgi_app, system.gate, system.inbox, settings.max_body_bytes, is_signed=system.servers.is_brokers
+    )
     app.wsgi_app = entrance  # type: ignore[method-assign]  # Flask's documented way to put something in front
     return app
 

@@ -41,6 +41,15 @@ WHERE profiles.id IS NULL OR profiles.role <> known.role
    OR known.role IS NOT NULL AND profiles.organization_id IS DISTINCT FROM known.organization_id
    OR known.token_id IS NOT NULL AND token.id IS NULL
 """)
+ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
+# the id of a user, however it is written, is the name of what is theirs alone
+FOUND = text("""
+UPDATE profiles SET organization_id = :name, updated_at = now()
+WHERE id = :user AND (organization_id IS NULL OR organization_id = :name) AND NOT EXISTS (
+    SELECT FROM profiles AS other
+    WHERE other.id <> :user AND (other.organization_id = :name OR other.id = CAST(:id AS uuid))
+)
+""")
 
 
 class Profile(Base):
@@ -172,11 +181,29 @@ class Access:
             raise Unauthenticated("The link has expired or was used already")
         return self.by_session(link.user_id)
 
+    def found_organization(self, user_id: UUID, name: str) -> bool:
+        """Make the user the first of an organization; again is fine. False where somebody else has it, or they have
+        another. Another process knows of it within 5 s."""
+        with self._transaction() as connection:
+            connection.execute(ONE_AT_A_TIME, {"name": name})
+            named = {"user": user_id, "name": name, "id": _as_id(name)}
+            is_theirs = connection.execute(FOUND, named).rowcount == 1
+        with self._lock:
+            self._known = {claimed: known for claimed, known in self._known.items() if claimed.user_id != user_id}
+        return is_theirs
+
     def _keep(self, claimed: Principal, now: datetime, principal: Principal) -> None:
         with self._lock:
             if len(self._known) > 10_000:
                 self._known.clear()
             self._known[claimed] = (now, principal)
+
+
+def _as_id(name: str) -> UUID | None:
+    try:
+        return UUID(name)
+    except ValueError:
+        return None
 
 
 @cache

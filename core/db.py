@@ -24,6 +24,7 @@ from sqlalchemy.orm import DeclarativeBase
 
 from core.dburl import normalized_url
 from core.errors import StorageUnavailable
+from core.patience import make_impatient
 
 # a peer that is gone without a word is noticed after some 15 s, not after the kernel's quarter of an hour
 PATIENCE = {"keepalives_idle": 5, "keepalives_interval": 3, "keepalives_count": 3, "tcp_user_timeout": 15_000}
@@ -46,7 +47,8 @@ class Base(DeclarativeBase):
 
 
 def make_engine(url: str, *, statement_timeout_ms: int, pool_size: int = 5, application: str = "zelador") -> Engine:
-    """An engine whose connections fail rather than hang: connect 3 s, locks 2 s, statements as configured."""
+    """An engine whose connections fail rather than hang: connect 3 s, locks 2 s, statements as configured; where the
+    server does not even say so, 5 s later."""
     options = f"-c statement_timeout={statement_timeout_ms} -c lock_timeout=2000 -c timezone=UTC"
     options += f" -c idle_in_transaction_session_timeout={IDLE_MS}"
     engine = create_engine(
@@ -59,6 +61,7 @@ def make_engine(url: str, *, statement_timeout_ms: int, pool_size: int = 5, appl
         connect_args={"connect_timeout": 3, "options": options, "application_name": application, **PATIENCE},
     )
     event.listen(engine, "connect", _prepare_nothing)
+    make_impatient(engine, statement_timeout_ms)
     return engine
 
 
@@ -107,8 +110,10 @@ def transactions(engine: Engine) -> Transaction:
 
 
 def storage_error(error: SQLAlchemyError) -> StorageUnavailable:
-    """The database's trouble (gone, locked, too slow, full) as our own error."""
-    return StorageUnavailable("The database is not available", db_code=sqlstate(error))
+    """The database's trouble (gone, locked, too slow, full, not migrated) as our own error."""
+    code = sqlstate(error)
+    message = "The database is not migrated to this version" if code in BEHIND else "The database is not available"
+    return StorageUnavailable(message, dbCode=code)
 
 
 def sqlstate(error: BaseException) -> str | None:

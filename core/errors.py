@@ -86,6 +86,12 @@ class NotConfigured(AppError):
     code, http_status = "WHATSAPP_NOT_CONFIGURED", 503
 
 
+class SwitchedOff(AppError):
+    """An operator has switched WhatsApp off."""
+
+    code, http_status = "WHATSAPP_DISABLED", 503
+
+
 class ProviderError(AppError):
     """The gateway did not do what we asked. `provider_status` is its HTTP status, where it gave one."""
 

@@ -8,6 +8,8 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, text
 
+from core.patience import wait_for_ever
+
 FOLDER = Path(__file__).parent / "migrations"
 ONE_AT_A_TIME = 0x5A454C41  # advisory lock key: "ZELA"
 
@@ -17,6 +19,7 @@ def upgrade(engine: Engine) -> None:
     with engine.connect() as connection:
         connection.execute(text("SET lock_timeout = 0"))
         connection.execute(text("SET statement_timeout = 0"))
+        wait_for_ever(connection)
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": ONE_AT_A_TIME})
         connection.commit()
         try:

@@ -32,11 +32,11 @@ ENVIRONMENTS |= {"production": "production", "prod": "production"}
 
 
 class Gateway(NamedTuple):
-    """Where the Evolution server answers and the key it wants."""
+    """Where a gateway server answers and the key it wants."""
 
     url: str
     key: str
-    is_sandbox: bool
+    is_sandbox: bool = False
 
 
 def _wrong(message: str) -> PydanticCustomError:
@@ -86,6 +86,7 @@ class Settings(BaseSettings):
     zelador_data_dir: Path = Path("/var/lib/zelador") if os.geteuid() == 0 else Path("var")
     database_url: SecretStr | None = None
     db_statement_timeout_ms: Millis = 15_000
+    whatsapp_disable_refresh_on_storage_degraded: bool = False
     evolution_api_url: BaseUrl | None = None
     evolution_api_key: SecretStr | None = None
     webhook_url: BaseUrl | None = None
@@ -98,6 +99,7 @@ class Settings(BaseSettings):
     auth_jwt_secret: SecretStr | None = None
     auth_jwt_audience: str | None = None
     auth_jwks_url: str | None = None
+    open_organizations: bool = False
     rate_limit_reads: PerMinute = 600
     rate_limit_writes: PerMinute = 120
     rate_limit_logins: PerMinute = 20
@@ -111,6 +113,12 @@ class Settings(BaseSettings):
     qr_ttl_seconds: Annotated[int, Field(ge=5, le=600)] = 45
     pairing_code_ttl_seconds: Annotated[int, Field(ge=5, le=600)] = 60
     default_country_code: Annotated[str, Field(pattern=r"^[1-9][0-9]{0,2}$")] | None = None
+    whatsapp_provider: Literal["evolution", "wppconnect", "broker"] | None = None
+    wppconnect_url: BaseUrl | None = None
+    wppconnect_secret_key: SecretStr | None = None
+    whatsapp_broker_base_url: BaseUrl | None = None
+    whatsapp_broker_api_key: SecretStr | None = None
+    whatsapp_broker_webhook_secret: SecretStr | None = None
     evolution_metrics_user: str | None = None
     evolution_metrics_password: SecretStr | None = None
     retry_max_attempts: Annotated[int, Field(ge=1, le=10)] = 3
@@ -166,6 +174,24 @@ class Settings(BaseSettings):
         if self.is_production:
             return None
         return Gateway(f"http://127.0.0.1:{self.sandbox_port}", key, is_sandbox=True)
+
+    def gateway_of(self, provider: str) -> Gateway | None:
+        """The server of `evolution`, `wppconnect` or `broker`; None where none is named, or its key is missing."""
+        others = {
+            "wppconnect": (self.wppconnect_url, self.wppconnect_secret_key),
+            "broker": (self.whatsapp_broker_base_url, self.whatsapp_broker_api_key),
+        }
+        if provider not in others:
+            return self.gateway
+        url, key = others[provider]
+        return Gateway(url, key.get_secret_value()) if url and key else None
+
+    @property
+    def default_provider(self) -> str:
+        """Which of them makes new instances: the one that is chosen, else the first one whose server is named."""
+        named = {"evolution": self.evolution_api_url, "wppconnect": self.wppconnect_url}
+        named["broker"] = self.whatsapp_broker_base_url
+        return self.whatsapp_provider or next((name for name, url in named.items() if url), "evolution")
 
     @property
     def webhook_base(self) -> str:
@@ -255,11 +281,16 @@ class Settings(BaseSettings):
             odd.append("HEALTH_ALERT_THRESHOLD: must not be above HEALTH_MAX_CONSECUTIVE_FAILURES")
         if self.health_check_timeout_ms > self.health_check_interval_ms:
             odd.append("HEALTH_CHECK_TIMEOUT_MS: must not be above HEALTH_CHECK_INTERVAL_MS")
-        if self.evolution_api_url and not self.webhook_url and not _is_loopback(self.evolution_api_url):
+        urls = [url for url in (self.evolution_api_url, self.wppconnect_url) if url]
+        if not self.webhook_url and not all(_is_loopback(url) for url in urls):
             odd.append("WEBHOOK_URL: must say how a gateway on another host reaches this server")
-        if self.evolution_api_url and not self.evolution_api_key:
-            odd.append("EVOLUTION_API_KEY: missing, EVOLUTION_API_URL is set")
+        keys = {"EVOLUTION_API_URL": "EVOLUTION_API_KEY", "WPPCONNECT_URL": "WPPCONNECT_SECRET_KEY"}
+        keys["WHATSAPP_BROKER_BASE_URL"] = "WHATSAPP_BROKER_API_KEY"
+        odd += [f"{key}: missing, {url} is set" for url, key in keys.items() if self._has(url) and not self._has(key)]
         return odd
+
+    def _has(self, variable: str) -> bool:
+        return getattr(self, variable.lower()) is not None
 
     def _unfit_for_production(self) -> list[str]:
         values = {name: getattr(self, name.lower()) for name in REQUIRED_IN_PRODUCTION}

@@ -14,7 +14,7 @@ from flask_wtf.csrf import CSRFError, CSRFProtect
 from werkzeug.exceptions import HTTPException
 
 from core.access import Access, Principal
-from core.errors import AppError, Forbidden, Malformed, Unauthenticated
+from core.errors import AppError, Forbidden, Malformed, Unauthenticated, Unsupported
 
 log = structlog.get_logger()
 CSP = (
@@ -115,11 +115,14 @@ def failure(error: AppError, *, status: int | None = None) -> ResponseReturnValu
 
 
 def json_body() -> dict[str, Any]:
-    """The request's JSON object; {} when there is no body. Raises Malformed."""
+    """The request's JSON object; {} when there is no body. Raises Malformed, Unsupported where it says to be something
+    else; where it says nothing it is taken for JSON."""
     if not request.get_data(cache=True):
         return {}
+    if request.mimetype and not request.is_json:
+        raise Unsupported("The body must be application/json")
     try:
-        body = request.get_json(silent=True)
+        body = request.get_json(silent=True, force=True)
     except RecursionError:
         body = None
     if not isinstance(body, dict):

@@ -30,7 +30,8 @@ class Census:
     def take(self) -> None:
         """Raises ProviderError, StorageUnavailable."""
         with self.takeover.transaction() as connection:
-            records = _hooked(connection)  # before the list is asked for: what is made meanwhile is not missed
+            # before the list is asked for: what is made meanwhile is not missed
+            records = _hooked(connection, self.takeover.upstream.name)
         found = {one.name: one for one in self.takeover.upstream.provider.instances()}
         with self.takeover.transaction() as connection:
             vanished = [record for record in records if record.gateway_name not in found]
@@ -61,8 +62,9 @@ class Census:
                     log.warning("adoption_failed", instance=name, code=error.code)
 
 
-def _hooked(connection: Connection) -> list[InstanceRecord]:
+def _hooked(connection: Connection, provider: str) -> list[InstanceRecord]:
     """Rows that the gateway should have, and was not seen without."""
     here = (Instance.hooked_at.is_not(None), Instance.deleted_at.is_(None), Instance.gone_at.is_(None))
-    found = connection.execute(select(Instance.__table__).where(*here).order_by(Instance.id)).mappings()
+    query = select(Instance.__table__).where(*here, Instance.provider == provider)
+    found = connection.execute(query.order_by(Instance.id)).mappings()
     return [store.record_of(row) for row in found]

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, func, select
 
 from core import audit
 from core.clock import Clock
-from core.errors import AppError, CircuitOpen, InstanceUnknown, NotFound, Unavailable
+from core.errors import AppError, CircuitOpen, InstanceUnknown, NotFound, NotOffered, Unavailable
 from manager import store
 from manager.keys import rotate
 from manager.leases import Lease, Leases
@@ -49,7 +49,7 @@ class Hooks:
     def check(self, at_once: int = AT_ONCE) -> int:
         """Look at the next instances' webhooks and mend what drifted. How many were mended."""
         with self.upstream.transaction() as connection:
-            records = _longest_unchecked(connection, at_once)
+            records = _longest_unchecked(connection, self.upstream.name, at_once)
         mended = 0
         for record in records:
             try:
@@ -69,6 +69,8 @@ class Hooks:
             record = store.named(connection, [name]).get(name)
             if record is None:
                 raise NotFound("There is no such instance", code="INSTANCE_NOT_FOUND")
+        if record.provider != self.upstream.name:
+            raise NotOffered("This gateway is told its keys only when an instance starts")
         with self.leases.hold(record.lease_name, "rotate") as lease:
             with self.upstream.transaction() as connection:
                 rotate(connection, self.upstream.vault, record.id)
@@ -103,10 +105,11 @@ class Hooks:
         self.upstream.provider.set_hook(record.gateway_name, self.upstream.hook_of(record))
 
 
-def _longest_unchecked(connection: Connection, at_once: int) -> list[InstanceRecord]:
+def _longest_unchecked(connection: Connection, provider: str, at_once: int) -> list[InstanceRecord]:
     query = (
         select(Instance.__table__)
         .where(Instance.hooked_at.is_not(None), Instance.deleted_at.is_(None), Instance.user_id.is_not(None))
+        .where(Instance.provider == provider)
         .order_by(Instance.hook_checked_at.asc().nulls_first(), Instance.id)
         .limit(at_once)
     )
@@ -145,6 +148,7 @@ class Removals:
     def _unfinished(self, connection: Connection, only: UUID | None = None) -> list[InstanceRecord]:
         """In any order, so that those that fail do not keep the others waiting."""
         conditions = [Instance.spent, Instance.hooked_at.is_(None), Instance.gone_at.is_(None)]
+        conditions += [Instance.provider == self.upstream.name]
         conditions += [Instance.id == only] if only else []
         query = select(Instance.__table__).where(*conditions).order_by(func.random()).limit(AT_ONCE)
         return [store.record_of(row) for row in connection.execute(query).mappings()]

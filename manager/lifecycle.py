@@ -84,7 +84,7 @@ class InstanceRecord:
     digits of the owner's other phones. `gateway_name`: what its gateway calls it. `asked_at`: when we last asked
     for a connection. `spent`: it must be made anew on the gateway before a phone can pair. `deleted`: hidden until
     somebody connects again. `pairing_for`: a mark of the number that a pairing code was made for. `gone`: the
-    gateway was seen without it.
+    gateway was seen without it. `provider`: which kind of gateway it is on.
     """
 
     id: UUID
@@ -102,6 +102,17 @@ class InstanceRecord:
     deleted: bool = False
     pairing_for: str | None = None
     gone: bool = False
+    provider: str = "evolution"
+
+    @property
+    def homeless(self) -> bool:
+        """Whether no gateway has it, or is still deleting it."""
+        return not self.hooked and (self.gone or not self.spent)
+
+    @property
+    def is_made(self) -> bool:
+        """Whether it is there for its owner: not one that was deleted, or whose making broke off half way."""
+        return not self.deleted and (self.hooked or self.spent)
 
     @property
     def lease_name(self) -> str:
@@ -166,15 +177,16 @@ def pairing_shown(before: Standing, pairing: Pairing, expires_at: datetime) -> S
     return replace(before, pairing=pairing, pairing_expires_at=expires_at)
 
 
-def seen(before: Standing, state: State, at: datetime) -> Standing:
-    """We looked ourselves, and the gateway said this: it counts until a report newer than those known comes."""
+def seen(before: Standing, state: State, at: datetime, *, ended: bool = False) -> Standing:
+    """We looked ourselves, and the gateway said this: it counts until a report newer than those known comes. `ended`:
+    also that the phone has unpaired it."""
     if state is State.UNKNOWN:
         return before
     is_open = state is State.CONNECTED
     connected_at = at if is_open and before.state is not state else before.connected_at
-    after = replace(_now(before, state), connected_at=connected_at)
-    if state is State.NOT_FOUND:
-        after = replace(after, ended_at=before.alive_at or at)
+    after = replace(_excused(_now(before, state)) if is_open else _now(before, state), connected_at=connected_at)
+    if state is State.NOT_FOUND or ended:
+        after = replace(after, ended_at=before.ended_at or before.alive_at or at)
     return after if state is State.CONNECTING else _unpaired(after)
 
 

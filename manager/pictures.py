@@ -1,4 +1,4 @@
-"""The QR picture, drawn from the raw code: what a gateway sends as a picture is never passed on.
+"""The QR picture. It is drawn from the raw code; a gateway's own is passed on only where it gives nothing else.
 
 A picture takes some 14 ms, so it is drawn where somebody looks: in the API's answer and in a live frame.
 """
@@ -10,6 +10,14 @@ from typing import Any
 import segno
 
 SCALE = 6  # pixels a module: 300 to 400 pixels wide for WhatsApp's codes, readable from a screen
+PICTURE = "data:image/png;base64,"
+
+
+def shown(code: str | None) -> tuple[str | None, str | None]:
+    """A Pairing's `qr` as the raw text, where there is one, and as a picture."""
+    if code and code.startswith(PICTURE):
+        return None, code
+    return code, data_url(code) if code else None
 
 
 @lru_cache(maxsize=256)
@@ -21,5 +29,7 @@ def data_url(code: str) -> str:
 
 def with_picture(data: Mapping[str, Any]) -> Mapping[str, Any]:
     """An event's data, with `qrCode` where it has a `qr`."""
-    qr = data.get("qr")
-    return {**data, "qrCode": data_url(qr)} if qr else data
+    if not data.get("qr"):
+        return data
+    raw, picture = shown(data["qr"])
+    return {**data, "qr": raw, "qrCode": picture}

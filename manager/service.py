@@ -1,12 +1,12 @@
 """WhatsAppManager: each user has exactly one instance `user_<id>`, and can connect it, part from it, and write.
 
-Called by the API and by live sockets. Talks to the gateway through `Upstream`, never inside a transaction. The row
+Called by the API and by live sockets. Talks to the gateways through `Upstream`, never inside a transaction. The row
 is written before the gateway hears of the instance: its first webhook is on its way before `create` has answered,
 and must find its key here.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from uuid import UUID
@@ -18,9 +18,10 @@ from core import audit, events
 from core.clock import Clock
 from core.crypto import fingerprint
 from core.db import Transaction
-from core.errors import AppError, Conflict, NotConfigured, NotConnected, NotFound, ProviderError
+from core.errors import AppError, Conflict, NotConnected, NotFound, ProviderError
 from manager import store
 from manager.fold import told
+from manager.gateways import Gateways
 from manager.leases import Lease, Leases
 from manager.lifecycle import (
     InstanceRecord,
@@ -61,12 +62,12 @@ class Connecting:
 
 
 class WhatsAppManager:
-    """`upstream` is None where no gateway is configured. `rung` is told the users whose feed has grown."""
+    """`rung` is told the users whose feed has grown."""
 
     def __init__(
         self,
         transaction: Transaction,
-        upstream: Upstream | None,
+        gateways: Gateways,
         leases: Leases,
         clock: Clock,
         *,
@@ -76,7 +77,7 @@ class WhatsAppManager:
         sleep: Callable[[float], None] = time.sleep,
         wait_s: float = 8.0,
     ) -> None:
-        self._transaction, self._upstream, self._leases, self._clock = transaction, upstream, leases, clock
+        self._transaction, self._gateways, self._leases, self._clock = transaction, gateways, leases, clock
         self._lifetimes, self._rung, self._default_country = lifetimes, rung, default_country
         self._sleep, self._wait_s = sleep, wait_s
 
@@ -89,16 +90,19 @@ class WhatsAppManager:
         found = self.find_user_instance(user_id)
         return found or self.create_user_instance(user_id, organization_id)
 
-    def create_user_instance(self, user_id: UUID, organization_id: str | None = None) -> InstanceRecord:
-        """Make the user's instance here and on the gateway; one that exists already is kept.
+    def create_user_instance(
+        self, user_id: UUID, organization_id: str | None = None, *, as_new: Mapping[str, object] | None = None
+    ) -> InstanceRecord:
+        """Make the user's instance here and on the gateway; one that exists already is kept, or a Conflict where it
+        shall be `as_new`, with these columns.
 
         Raises NotConfigured, ProviderError, Conflict, StorageUnavailable.
         """
-        upstream = self._configured()
+        self._gateways.for_new()  # before anything is written
         with self._leases.hold(instance_name_for(user_id), "create") as lease:
-            record = self._row(user_id, organization_id)
+            record = self._row(user_id, organization_id, as_new)
             if not record.hooked:
-                self._prepare(upstream, lease, record)
+                self._prepare(self._upstream(record), lease, record)
         return record
 
     def connect_user_whatsapp(
@@ -115,10 +119,11 @@ class WhatsAppManager:
         by the live channel. Raises PhoneRequired, InvalidPhone, NotConfigured, ProviderError, Conflict,
         StorageUnavailable.
         """
-        upstream = self._configured()
+        self._gateways.for_new()  # before anything is written
         number = full_number(phone, self._default_country) if by_code else None
         with self._leases.hold(instance_name_for(user_id), "connect") as lease:
             record = self._row(user_id, organization_id)
+            upstream = self._upstream(record)
             worn = needs_making(record, self._clock.now())
             # before it is made anew, or believed: the gateway may have it open, and nobody told us
             if lease.interrupted or record.status is Status.CONNECTED or (record.hooked and (worn or by_code)):
@@ -142,9 +147,7 @@ class WhatsAppManager:
         The row stays, and connecting brings it back, with a new pairing. Raises NotFound, NotConfigured,
         ProviderError, Conflict, StorageUnavailable.
         """
-        upstream = self._configured()
-        if self.find_user_instance(user_id) is None:
-            raise NotFound("This user has no WhatsApp instance", code="INSTANCE_NOT_FOUND")
+        upstream = self._upstream(self._found(user_id))
         with self._leases.hold(instance_name_for(user_id), how) as lease:
             record = self._row_of(user_id)
             with self._transaction() as connection:  # first: how far a logout that fails has got, nobody knows
@@ -161,9 +164,10 @@ class WhatsAppManager:
         Raises NotFound, Conflict (also where its owner has parted from it), NotConfigured, ProviderError,
         StorageUnavailable.
         """
-        upstream = self._configured()
         with self._leases.hold(instance_name_for(user_id), "reconnect") as lease:
-            record = self._looked(upstream, lease, self._row_of(user_id))
+            record = self._row_of(user_id)
+            upstream = self._upstream(record)
+            record = self._looked(upstream, lease, record)
             if record.spent or record.deleted or not record.hooked:
                 raise Conflict("Its owner has parted from it", code="INSTANCE_PARTED")
             if record.status is Status.CONNECTED and not restart:
@@ -200,10 +204,8 @@ class WhatsAppManager:
 
         Raises NotFound, NotConnected, InvalidPhone, ProviderError.
         """
-        upstream = self._configured()
-        record = self.find_user_instance(user_id)
-        if record is None:
-            raise NotFound("This user has no WhatsApp instance", code="INSTANCE_NOT_FOUND")
+        record = self._found(user_id)
+        upstream = self._upstream(record)
         if record.status is not Status.CONNECTED:
             raise NotConnected("WhatsApp is not connected")
         number = full_number(to, self._default_country)
@@ -220,20 +222,32 @@ class WhatsAppManager:
         with self._transaction() as connection:
             store.mark(connection, record.id, **columns)
 
-    def _configured(self) -> Upstream:
-        if self._upstream is None:
-            raise NotConfigured("WhatsApp is not configured", missing=["EVOLUTION_API_URL", "EVOLUTION_API_KEY"])
-        return self._upstream
+    def _upstream(self, record: InstanceRecord) -> Upstream:
+        return self._gateways.of(record.provider)
 
-    def _row(self, user_id: UUID, organization_id: str | None) -> InstanceRecord:
-        """The user's row, made when there is none; a deleted one is there again."""
+    def _found(self, user_id: UUID) -> InstanceRecord:
+        self._gateways.for_new()  # where nothing is configured, that is the answer to everything
+        if record := self.find_user_instance(user_id):
+            return record
+        raise NotFound("This user has no WhatsApp instance", code="INSTANCE_NOT_FOUND")
+
+    def _row(
+        self, user_id: UUID, organization_id: str | None, as_new: Mapping[str, object] | None = None
+    ) -> InstanceRecord:
+        """The user's row, made when there is none; a deleted one is there again. One that is on no gateway goes to the
+        one that makes new instances by now."""
+        name, provider = instance_name_for(user_id), self._gateways.default()
         with self._transaction() as connection:
-            name = instance_name_for(user_id)
-            store.insert_if_new(connection, name=name, user_id=user_id, organization_id=organization_id)
+            store.insert_if_new(
+                connection, name=name, user_id=user_id, organization_id=organization_id, provider=provider
+            )
             record = store.lock_by_user(connection, user_id)
-            if record.deleted:
-                store.mark(connection, record.id, deleted_at=None)
-        return replace(record, deleted=False)
+            if as_new and record.is_made:
+                raise already_made()
+            provider = provider if record.homeless else record.provider
+            if as_new or record.deleted or provider != record.provider:
+                store.mark(connection, record.id, deleted_at=None, provider=provider, **(as_new or {}))
+        return replace(record, deleted=False, provider=provider)
 
     def _row_of(self, user_id: UUID) -> InstanceRecord:
         with self._transaction() as connection:
@@ -269,7 +283,7 @@ class WhatsAppManager:
             with self._transaction() as connection:
                 record = store.leased(connection, name)
             if record:
-                self._looked(self._configured(), lease, record)
+                self._looked(self._upstream(record), lease, record)
 
     def _show(
         self, upstream: Upstream, lease: Lease, record: InstanceRecord, snapshot: Snapshot, **columns: object
@@ -329,6 +343,10 @@ class WhatsAppManager:
         if pairing is None or until is None or until <= self._clock.now() + FRESH_FOR:
             return False
         return bool(pairing.qr if number is None else pairing.pairing_code and record.pairing_for == _mark_of(number))
+
+
+def already_made() -> Conflict:
+    return Conflict("This user has a WhatsApp instance already", code="INSTANCE_ALREADY_EXISTS")
 
 
 def _mark_of(number: str | None) -> str | None:

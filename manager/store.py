@@ -92,10 +92,12 @@ def gateway_names(connection: Connection, names: Collection[str]) -> dict[str, s
     return {row.instance_name: None if row.deleted_at else row.gateway_name or row.instance_name for row in rows}
 
 
-def insert_if_new(connection: Connection, *, name: str, user_id: UUID, organization_id: str | None) -> None:
+def insert_if_new(
+    connection: Connection, *, name: str, user_id: UUID, organization_id: str | None, provider: str
+) -> None:
     """Nothing happens where the user, or the name, has an instance already."""
-    new = insert(Instance).values(instance_name=name, user_id=user_id, organization_id=organization_id)
-    connection.execute(new.on_conflict_do_nothing())
+    values = {"instance_name": name, "user_id": user_id, "organization_id": organization_id, "provider": provider}
+    connection.execute(insert(Instance).values(values).on_conflict_do_nothing())
 
 
 def mark_hooked(connection: Connection, instance_id: UUID) -> None:
@@ -194,6 +196,7 @@ def record_of(row: RowMapping) -> InstanceRecord:
         pairing_for=row["pairing_for"],
         gone=row["gone_at"] is not None,
         deleted=row["deleted_at"] is not None,
+        provider=row["provider"],
     )
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
+    SmallInteger,
     Text,
     func,
     text,
@@ -103,3 +104,22 @@ class WebhookKey(Base):
     sealed: Mapped[bytes] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     expires_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+
+class SystemConfiguration(Base):
+    """What administrators decided over the environment: one row at most, null where the environment decides. The key
+    is sealed. Columns have the seed's names, whatever the provider."""
+
+    __tablename__ = "system_configuration"
+    __table_args__ = (
+        CheckConstraint("id = 1", name="single"),
+        CheckConstraint("provider IN ('evolution', 'wppconnect', 'broker')", name="provider"),
+    )
+
+    id: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False, server_default=text("1"))
+    whatsapp_enabled: Mapped[bool] = mapped_column(server_default=text("true"))
+    provider: Mapped[str | None] = mapped_column(Text)
+    whatsapp_evolution_api_url: Mapped[str | None] = mapped_column(Text)
+    whatsapp_instance_name: Mapped[str | None] = mapped_column(Text)
+    whatsapp_evolution_api_key: Mapped[bytes | None] = mapped_column(LargeBinary)
+    updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())

@@ -32,12 +32,16 @@ class StillThere(ProviderError):
 
 @dataclass(frozen=True, kw_only=True)
 class Upstream:
-    """`sleep` is the tests' seam. All methods raise ProviderError, Conflict (the lease is lost), StorageUnavailable."""
+    """One gateway server. `name` is what `whatsapp_instances.provider` says of its instances; `secret_path`: it sends
+    no headers, so the webhook's path carries the key. `sleep` is the tests' seam. All methods raise ProviderError,
+    NotConfigured, Conflict (the lease is lost), StorageUnavailable."""
 
     transaction: Transaction
     provider: Provider
     vault: Vault
     webhook_base: str
+    name: str = "evolution"
+    secret_path: bool = False
     sleep: Callable[[float], None] = time.sleep
 
     def create(self, lease: Lease, record: InstanceRecord) -> None:
@@ -82,14 +86,15 @@ class Upstream:
 
     def connect(self, lease: Lease, record: InstanceRecord, phone: str | None = None) -> Snapshot:
         """Ask for a connection; an instance that the gateway lost is made again."""
+        hook = self.hook_of(record)
         lease.renew()
         try:
-            return self.provider.connect(record.gateway_name, phone)
+            return self.provider.connect(record.gateway_name, phone, hook)
         except InstanceUnknown:
             log.info("instance_lost_by_gateway", instance=record.name)
             self.create(lease, record)
             lease.renew()
-            return self.provider.connect(record.gateway_name, phone)
+            return self.provider.connect(record.gateway_name, phone, hook)
 
     def restart(self, lease: Lease, record: InstanceRecord) -> Snapshot:
         """Close and open it again; one that is closed cannot be restarted, but connected."""
@@ -106,16 +111,16 @@ class Upstream:
         return self.provider.state(record.gateway_name).state
 
     def identity(self, lease: Lease, record: InstanceRecord) -> Found | None:
-        """Whose phone is connected, from the gateway's list; for an instance that we did not pair ourselves."""
+        """Whose phone is connected; for an instance that we did not pair ourselves."""
         lease.renew()
-        return next((found for found in self.provider.instances() if found.name == record.gateway_name), None)
+        return self.provider.identity(record.gateway_name)
 
     def hook_of(self, record: InstanceRecord) -> Hook:
         """Where and how the gateway shall post this instance's events."""
         with self.transaction() as connection:
             keys = keys_of(connection, self.vault, record.id)
-        url = f"{self.webhook_base}/api/webhook/user/{record.user_id}"
-        return Hook(url=url, token=keys.token, jwt_key=keys.jwt_key)
+        path = f"{self.name}/{keys.token}" if self.secret_path else f"user/{record.user_id}"
+        return Hook(url=f"{self.webhook_base}/api/webhook/{path}", token=keys.token, jwt_key=keys.jwt_key)
 
     def _until(self, lease: Lease, record: InstanceRecord, within_s: float, *wanted: State) -> bool:
         """Look again and again, until the gateway shows one of these states."""

@@ -28,7 +28,7 @@ def reset(user_id: str, keep_on_gateway: bool) -> None:
 def rotate(instance: str) -> None:
     """Give an instance's webhook new keys; the old ones are good for another 24 hours."""
     with opened() as system:
-        if system.upkeep is None:
+        if system.upstream is None:
             raise NotConfigured("WhatsApp is not configured", missing=["EVOLUTION_API_URL", "EVOLUTION_API_KEY"])
         system.upkeep.hooks.rotate(instance, actor="operator")
     click.echo("rotated")

@@ -37,6 +37,7 @@ ELSEWHERE = {
     "rebuild": "repairs",
     "reset": "instances",
     "rotate": "instances",
+    "reseal": "sealing",
 }
 
 

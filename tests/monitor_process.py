@@ -19,8 +19,7 @@ def main(url: str, lease_s: float) -> None:
         settings,
         system.transaction,
         system.manager,
-        system.gateway,
-        lambda: system.breaker.refused,
+        system.servers,
         rung=list.clear,
         lease=timedelta(seconds=lease_s),
     )

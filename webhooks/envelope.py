@@ -2,6 +2,7 @@
 
 `{"event":"messages.upsert","instance":"user_…","data":…,"destination":"…","date_time":"…","apikey":"…"}`
 (evolution-api 2.3.6 src/api/integrations/event/webhook/webhook.controller.ts:emit)
+Other gateways name the instance in `session` (WPPConnect) or `instanceId` (the Baileys broker).
 """
 
 import json
@@ -15,6 +16,7 @@ from core.errors import Malformed
 PARSED_BELOW = 1024 * 1024  # bytes; larger bodies are judged by the worker, not while the sender waits
 PEEKED_BELOW = 64 * 1024  # bytes; Evolution names the instance before the data
 _PEEKED = re.compile(rb'"instance"\s*+:\s*+"([A-Za-z0-9_-]{1,64})"')
+NAMED_BY = ("instance", "session", "instanceId")
 INSTANCE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 EVENT = re.compile(r"[A-Za-z0-9._-]{1,64}")
 HYPHENATED = {  # the wire names whose hyphen is part of the name
@@ -63,7 +65,7 @@ def open_envelope(body: bytes, *, suffix: str | None = None) -> Envelope:
     if len(body) > PARSED_BELOW:
         return Envelope(event=_event(suffix) if suffix else None)
     document = parse(body)
-    instance, odd_instance = _instance(document.get("instance"))
+    instance, odd_instance = _instance(_named(document))
     named = document.get("event") if "event" in document else suffix
     if named is None:
         return Envelope(instance=instance, problem="no_event" if "event" not in document else "bad_event")
@@ -82,7 +84,7 @@ def read(body: bytes, *, event: str | None, instance: str, called: str | None = 
     name = _event(document.get("event", event))
     if name is None:
         raise Malformed("The delivery names no event", code="BAD_EVENT" if "event" in document else "NO_EVENT")
-    named, odd = _instance(document.get("instance"))
+    named, odd = _instance(_named(document))
     if odd or named not in (None, instance, called):
         raise Malformed("The delivery is of another instance", code=(odd or "instance_mismatch").upper())
     return name, document
@@ -137,6 +139,10 @@ def _refuse_twice_named(text: str) -> None:
 
 def _event(named: object) -> str | None:
     return event_name(named) if isinstance(named, str) and EVENT.fullmatch(named) else None
+
+
+def _named(document: dict[str, Any]) -> object:
+    return next((document[key] for key in NAMED_BY if key in document), None)
 
 
 def _instance(named: object) -> tuple[str | None, str | None]:

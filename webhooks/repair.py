@@ -18,6 +18,7 @@ from core import diff
 from core.db import Transaction
 from core.diff import Change, Mark
 from core.errors import Malformed, NotFound
+from core.patience import wait_for_ever
 from core.selection import Selection
 from webhooks import aside, history, lanes, replay, retry
 from webhooks.effects import Outcome, keep, take_effect
@@ -225,6 +226,7 @@ def _take_effect(connection: Connection, owners: Owners, ids: Sequence[int], wor
 def _take_time(connection: Connection) -> None:
     """A person waits for this, and knows that it is much."""
     connection.execute(text("SET LOCAL statement_timeout = 0"))
+    wait_for_ever(connection)
     connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = '5min'"))
 
 

@@ -30,7 +30,7 @@ def may_be_one_event(error: Exception) -> bool:
     """Whether the batch may fare better event by event; not where the database itself is gone."""
     if not isinstance(error, StorageUnavailable):
         return True
-    return (error.details.get("db_code") or "").startswith(ONE_STATEMENTS)
+    return (error.details.get("dbCode") or "").startswith(ONE_STATEMENTS)
 
 
 def reason(error: Exception) -> str:

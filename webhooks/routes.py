@@ -20,10 +20,11 @@ from core.errors import (
     NotNow,
     TooLarge,
     TooSlow,
+    Unauthenticated,
     Unsupported,
 )
 from webhooks.envelope import INSTANCE, PEEKED_BELOW, open_envelope, peek_instance, scrub
-from webhooks.gate import Gate, KeyOwner, Sender
+from webhooks.gate import REFUSED, Gate, KeyOwner, Sender
 from webhooks.inbox import Delivery, Inbox, Receipt
 from webhooks.reaper import Reaper
 
@@ -32,8 +33,11 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 ROUTE = re.compile(
-    r"/+api/+webhook/+(?:whatsapp|evolution|user/+(?P<user>[^/]+)|t/+(?P<token>[^/]+))(?:/+(?P<suffix>[^/]+))?/*"
+    r"/+api/+webhook/+(?:whatsapp|evolution|(?P<signed>broker)|user/+(?P<user>[^/]+)"
+    r"|(?:t|wppconnect)/+(?P<token>[^/]+))(?:/+(?P<suffix>[^/]+))?/*"
 )
+SIGNATURES = ("HTTP_X_SIGNATURE", "HTTP_X_SIGNATURE_256")
+SIGNED_AT_MOST = 2 * 1024 * 1024  # bytes: who signs the body is known only when all of it is there
 JSON_TYPE = re.compile(r"application/(?:[\w.+-]+\+)?json", re.IGNORECASE)
 CHARSETS = ("", "utf-8", "utf8", "us-ascii")
 OF_NO_INSTANCE = ("error",)  # a gateway's own trouble: for the log, and nobody's lane
@@ -45,11 +49,13 @@ STATUS = {
 }  # fmt: skip
 ANSWERS = Counter("zelador_webhooks", "Deliveries answered", ["answer"])
 STORED, DUPLICATE, QUARANTINED = (ANSWERS.labels(word) for word in ("stored", "duplicate", "quarantined"))
+KNOWN_BY_SIGNATURE = Sender(owner=KeyOwner())  # it speaks for all of its instances
 COUNTED = {"stored": STORED, "duplicate": DUPLICATE, "quarantined": QUARANTINED}
 
 
 class Entrance:
-    """The webhook paths; `application` gets every other request."""
+    """The webhook paths; `application` gets every other request. `is_signed`: whether this header signs this body, for
+    the gateway that sends nothing else to prove itself by."""
 
     def __init__(
         self,
@@ -58,9 +64,10 @@ class Entrance:
         inbox: Inbox,
         limit: int,
         reaper: Reaper | None = None,
+        is_signed: Callable[[bytes, str], bool] = lambda _, __: False,
     ) -> None:
         self._application, self._gate, self._inbox, self._limit = application, gate, inbox, limit
-        self._reaper = reaper or Reaper()
+        self._reaper, self._is_signed = reaper or Reaper(), is_signed
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         route = ROUTE.fullmatch(environ["PATH_INFO"])
@@ -78,6 +85,8 @@ class Entrance:
     def _receive(self, environ: "WSGIEnvironment", route: re.Match[str]) -> Receipt:
         if environ["REQUEST_METHOD"] != "POST":
             raise MethodNotAllowed("Webhooks are posted")
+        if route["signed"]:
+            return self._keep(KNOWN_BY_SIGNATURE, self._read_signed(environ), route)
         sender = self._gate.admit(
             {
                 "token": environ.get("HTTP_X_WEBHOOK_TOKEN"),
@@ -89,6 +98,21 @@ class Entrance:
         _check_type(environ)
         with self._reaper.watch(environ):
             sender, body = self._read(environ, sender)
+        return self._keep(sender, body, route)
+
+    def _read_signed(self, environ: "WSGIEnvironment") -> bytes:
+        """Raises Unauthenticated."""
+        signature = next((environ[name] for name in SIGNATURES if environ.get(name)), "")
+        if not signature:
+            raise Unauthenticated(REFUSED)
+        _check_type(environ)
+        with self._reaper.watch(environ):
+            body = read_at_most(environ, min(self._limit, SIGNED_AT_MOST))
+        if not self._is_signed(body, signature):
+            raise Unauthenticated(REFUSED)
+        return body
+
+    def _keep(self, sender: Sender, body: bytes, route: re.Match[str]) -> Receipt:
         receipt = self._record(sender, scrub(body), route)
         COUNTED[receipt.status].inc()
         return receipt

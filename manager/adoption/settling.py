@@ -65,7 +65,7 @@ class Settling:
             except IntegrityError:  # somebody made an instance in the meantime: decide anew
                 continue
             except StorageUnavailable as error:
-                if error.details.get("db_code") not in AGAIN:
+                if error.details.get("dbCode") not in AGAIN:
                     raise
         raise NotNow("The rows are too busy, try later")
 

@@ -151,61 +151,68 @@ class _Memory(pybreaker.CircuitMemoryStorage):
 
 
 class Guarded:
-    """A Provider that wraps another. `sleep` and `monotonic` are the tests' seams."""
+    """A Provider that wraps another, the `current` one. `sleep` and `monotonic` are the tests' seams."""
 
     def __init__(
         self,
-        provider: Provider,
+        current: Callable[[], Provider],
         policy: Policy,
         breaker: Breaker,
         sleep: Callable[[float], None] = time.sleep,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._provider, self.breaker = provider, breaker
+        self._current, self.breaker = current, breaker
         self._budget, self._bulkhead = Budget(), Bulkhead(policy.in_flight, policy.place_within_s)
         self._policy, self._sleep, self._monotonic = policy, sleep, monotonic
         self._usual_wait = tenacity.wait_exponential_jitter(
             multiplier=policy.first_delay_s, max=policy.longest_delay_s, jitter=policy.first_delay_s / 4
         )
 
+    @property
+    def silent(self) -> bool:
+        return self._current().silent
+
     def ping(self) -> None:
-        self._repeated("ping", self._provider.ping)
+        self._repeated("ping", lambda: self._current().ping())
 
     def version(self) -> str | None:
-        return self._repeated("version", self._provider.version)
+        return self._repeated("version", lambda: self._current().version())
 
     def instances(self) -> list[Found]:
-        return self._repeated("instances", self._provider.instances)
+        return self._repeated("instances", lambda: self._current().instances())
 
     def states(self) -> Mapping[str, State] | None:
-        return self._repeated(KEYLESS, self._provider.states)
+        return self._repeated(KEYLESS, lambda: self._current().states())
 
     def state(self, name: str) -> Snapshot:
-        return self._repeated(name, lambda: self._provider.state(name))
+        return self._repeated(name, lambda: self._current().state(name))
 
     def create(self, name: str, hook: Hook) -> Snapshot:
-        return self._once(name, lambda: self._provider.create(name, hook))
+        return self._once(name, lambda: self._current().create(name, hook))
 
-    def connect(self, name: str, phone: str | None = None) -> Snapshot:
-        return self._repeated(name, lambda: self._provider.connect(name, phone))
+    def identity(self, name: str) -> Found | None:
+        return self._repeated(name, lambda: self._current().identity(name))
+
+    def connect(self, name: str, phone: str | None = None, hook: Hook | None = None) -> Snapshot:
+        return self._repeated(name, lambda: self._current().connect(name, phone, hook))
 
     def restart(self, name: str) -> Snapshot:
-        return self._once(name, lambda: self._provider.restart(name))
+        return self._once(name, lambda: self._current().restart(name))
 
     def logout(self, name: str) -> None:
-        self._once(name, lambda: self._provider.logout(name))
+        self._once(name, lambda: self._current().logout(name))
 
     def delete(self, name: str) -> None:
-        self._once(name, lambda: self._provider.delete(name))
+        self._once(name, lambda: self._current().delete(name))
 
     def hook(self, name: str) -> HookSeen | None:
-        return self._repeated(name, lambda: self._provider.hook(name))
+        return self._repeated(name, lambda: self._current().hook(name))
 
     def set_hook(self, name: str, hook: Hook) -> None:
-        self._repeated(name, lambda: self._provider.set_hook(name, hook))
+        self._repeated(name, lambda: self._current().set_hook(name, hook))
 
     def send_text(self, name: str, to: str, words: str) -> Sent:
-        return self._once(name, lambda: self._provider.send_text(name, to, words))
+        return self._once(name, lambda: self._current().send_text(name, to, words))
 
     def _repeated(self, subject: str, function: Callable[[], T]) -> T:
         return self._try(subject, function, repeatable=True)

@@ -28,6 +28,8 @@ class _Instance:
 class MemoryProvider:
     """A Provider for one thread. `looks`: how often `state` still finds a deleted instance."""
 
+    silent = False
+
     def __init__(self, *, looks: int = 2, version: str = "2.3.6") -> None:
         self._looks, self._version = looks, version
         self._instances: dict[str, _Instance] = {}
@@ -62,7 +64,10 @@ class MemoryProvider:
         self._instances[name] = _Instance(hook=_stored(hook))
         return Snapshot(name=name, state=State.DISCONNECTED)
 
-    def connect(self, name: str, phone: str | None = None) -> Snapshot:
+    def identity(self, name: str) -> Found | None:
+        return next((found for found in self.instances() if found.name == name), None)
+
+    def connect(self, name: str, phone: str | None = None, hook: Hook | None = None) -> Snapshot:  # noqa: ARG002
         found = self._get(name)
         if found.state is State.DISCONNECTED:
             found = self._change(name, state=State.CONNECTING, pairing=self._pairing(phone))

@@ -25,7 +25,8 @@ class State(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Pairing:
-    """What a phone needs to pair. `qr` is the raw text of the code, `pairing_code` 8 characters."""
+    """What a phone needs to pair. `qr`: the raw text of the code, or a PNG as a data URL where the gateway gives only
+    that. `pairing_code`: 8 characters."""
 
     qr: str | None = None
     pairing_code: str | None = None
@@ -33,11 +34,13 @@ class Pairing:
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """An instance as the gateway shows it now. `pairing` only while it waits for a phone."""
+    """An instance as the gateway shows it now. `pairing` only while it waits for a phone. `ended`: the phone has
+    unpaired it, and only a new pairing helps; False also where the gateway does not say."""
 
     name: str
     state: State
     pairing: Pairing | None = None
+    ended: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +84,14 @@ class Sent:
 
 class Provider(Protocol):
     """A gateway server. Calls raise ProviderError: InstanceUnknown, NameInUse, NotConnected, InvalidRecipient,
-    ProviderRefused, LicenceRequired, RateLimited, TimedOut, Unavailable, BadResponse …"""
+    ProviderRefused, LicenceRequired, RateLimited, TimedOut, Unavailable, BadResponse … and NotOffered where the
+    gateway has nothing of the kind.
+
+    `silent`: it does not tell when a phone pairs or parts, or not reliably: somebody has to look.
+    """
+
+    @property
+    def silent(self) -> bool: ...
 
     def ping(self) -> None:
         """Is it there, and is our key good? Without any effect."""
@@ -101,9 +111,12 @@ class Provider(Protocol):
     def create(self, name: str, hook: Hook) -> Snapshot:
         """Make the instance. Not safe to repeat: raises NameInUse where it exists."""
 
-    def connect(self, name: str, phone: str | None = None) -> Snapshot:
-        """Ask for a connection: the QR where one is needed and ready, and a pairing code for `phone` (digits).
-        Safe to repeat."""
+    def identity(self, name: str) -> Found | None:
+        """Whose phone is connected, and what it calls itself; None where the gateway cannot say."""
+
+    def connect(self, name: str, phone: str | None = None, hook: Hook | None = None) -> Snapshot:
+        """Ask for a connection: the QR where one is needed and ready, and a pairing code for `phone` (digits). `hook`
+        is for gateways that want it with every start. Safe to repeat."""
 
     def restart(self, name: str) -> Snapshot:
         """Close the connection and open it anew, without a new pairing. Fails on one that is closed."""
@@ -115,10 +128,10 @@ class Provider(Protocol):
         """Ask for its end. It is gone once `state` says so, and not before."""
 
     def hook(self, name: str) -> HookSeen | None:
-        """Where its events go now; None where they go nowhere."""
+        """Where its events go now; None where they go nowhere. Raises NotOffered where the gateway does not say."""
 
     def set_hook(self, name: str, hook: Hook) -> None:
-        """Point the instance's webhook at us. Safe to repeat."""
+        """Point the instance's webhook at us; nothing where it goes along with `connect`. Safe to repeat."""
 
     def send_text(self, name: str, to: str, words: str) -> Sent:
         """Send a text to digits or a JID. Never repeated: after TimedOut it may have been sent."""

@@ -16,6 +16,7 @@ from bootstrap.system import build
 from bootstrap.web import build_app
 from core.access import Principal
 from core.errors import Conflict, InstanceUnknown, NameInUse, NotConfigured, Unavailable
+from manager.gateways import Gateways
 from manager.leases import Leases
 from manager.lifecycle import Lifetimes, Status
 from manager.providers.evolution.client import EvolutionClient
@@ -75,7 +76,7 @@ def patient(system, provider, sleep=lambda _: None):
     )
     return WhatsAppManager(
         system.transaction,
-        upstream,
+        Gateways.one(upstream),
         Leases(system.transaction, sleep),
         system.clock,
         lifetimes=Lifetimes(qr=timedelta(seconds=45)),
@@ -302,7 +303,7 @@ class Repeating:
     def create(self, name, hook):
         return self.snapshot
 
-    def connect(self, name, phone=None):
+    def connect(self, name, phone=None, hook=None):
         return self.snapshot
 
     def state(self, name):
@@ -386,7 +387,7 @@ class Forgetful:
         self._called("state")
         return Snapshot(name=name, state=State.DISCONNECTED)
 
-    def connect(self, name, phone=None):
+    def connect(self, name, phone=None, hook=None):
         self._called("connect")
         if self.calls.count("connect") == 1:
             raise InstanceUnknown("it is gone")

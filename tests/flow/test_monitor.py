@@ -106,7 +106,7 @@ def test_two_that_lead_by_mistake_write_once(ward, user):
     ward.reborn()
     ward.check()
     with pytest.raises(Deposed):
-        old.watch.step(term)
+        old.watches["evolution"].step(term)
     assert ward.told(user)[:1] == ["alert:down"]
     assert len(ward.attempts()) <= 1
 

@@ -12,6 +12,7 @@ from core.errors import Unavailable
 from manager import store
 from manager.adoption.takeover import TakeOver
 from manager.census import Census
+from manager.gateways import Gateways
 from manager.hooks import Hooks, Removals
 from manager.leases import Leases
 from manager.lifecycle import Lifetimes, Status
@@ -251,7 +252,7 @@ class Breaking(EvolutionClient):
 def manager_on(system, provider):
     return WhatsAppManager(
         system.transaction,
-        replace(system.upstream, provider=provider),
+        Gateways.one(replace(system.upstream, provider=provider)),
         Leases(system.transaction),
         system.clock,
         lifetimes=Lifetimes(qr=timedelta(seconds=45)),

@@ -119,8 +119,7 @@ class Ward:
             self.system.settings,
             self.system.transaction,
             self.system.manager,
-            self.system.gateway,
-            lambda: self.system.breaker.refused,
+            self.system.servers,
             rung=lambda _: None,
             clock=self.clock,
         )

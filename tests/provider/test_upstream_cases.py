@@ -89,7 +89,7 @@ def test_one_instance_that_answers_500_does_not_open_the_breaker(rude):
 
     rude.plays(play)
     breaker = Breaker(Policy())
-    gateway = Guarded(EvolutionClient(rude.url, KEY), Policy(), breaker)
+    gateway = Guarded(lambda: EvolutionClient(rude.url, KEY), Policy(), breaker)
     gateway.state("user_1")
     for _ in range(20):
         with pytest.raises(ProviderError):
@@ -101,7 +101,8 @@ def test_one_instance_that_answers_500_does_not_open_the_breaker(rude):
 def test_a_server_that_is_gone_opens_the_breaker(free_port):
     waits: list[float] = []
     breaker = Breaker(Policy())
-    gateway = Guarded(EvolutionClient(f"http://127.0.0.1:{free_port}", KEY), Policy(), breaker, sleep=waits.append)
+    nobody = EvolutionClient(f"http://127.0.0.1:{free_port}", KEY)
+    gateway = Guarded(lambda: nobody, Policy(), breaker, sleep=waits.append)
     for _ in range(2):
         with pytest.raises(Unavailable):
             gateway.state(NAME)

@@ -71,7 +71,7 @@ class Scripted:
 
 def guarded(provider, now=None, policy=POLICY):
     now = now or Time()
-    return Guarded(provider, policy, Breaker(policy, now), sleep=now.sleep, monotonic=now)
+    return Guarded(lambda: provider, policy, Breaker(policy, now), sleep=now.sleep, monotonic=now)
 
 
 def fails(breaker, error=DOWN, times=1, subject=""):
@@ -153,7 +153,8 @@ REPEATABLE = {
     "instances": (),
     "states": (),
     "state": ("user_x",),
-    "connect": ("user_x", "5511977770009"),
+    "identity": ("user_x",),
+    "connect": ("user_x", "5511977770009", None),
     "hook": ("user_x",),
     "set_hook": ("user_x", HOOK),
 }
@@ -276,7 +277,7 @@ def test_a_call_that_took_its_time_is_not_repeated():
     now = Time()
 
     class Hanging(Scripted):
-        def connect(self, name, phone):
+        def connect(self, name, phone, hook):
             now.now += 60
             return self._play("connect")
 
@@ -395,7 +396,7 @@ def test_failures_at_the_windows_edge_count():
 
 def test_while_it_is_open_nothing_is_called_and_nothing_repeated():
     now, inner = Time(), Scripted(OPEN)
-    watched = Guarded(inner, POLICY, opened(now), sleep=now.sleep, monotonic=now)
+    watched = Guarded(lambda: inner, POLICY, opened(now), sleep=now.sleep, monotonic=now)
     for _ in range(3):
         with pytest.raises(CircuitOpen):
             watched.state("user_x")

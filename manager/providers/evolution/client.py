@@ -24,6 +24,8 @@ NO_METRICS = (401, 403, 404)
 class EvolutionClient:
     """A Provider. One object a server; safe for many threads. `metrics_user`: of HTTP basic, for `/metrics` only."""
 
+    silent = False
+
     def __init__(
         self,
         url: str,
@@ -76,7 +78,10 @@ class EvolutionClient:
         reply = self._ask("POST", "/instance/create", body, within_s=self._limits.slow_s)
         return wire.snapshot(name, reply.an_object(creating=True))
 
-    def connect(self, name: str, phone: str | None = None) -> Snapshot:
+    def identity(self, name: str) -> Found | None:
+        return next((found for found in self.instances() if found.name == name), None)
+
+    def connect(self, name: str, phone: str | None = None, hook: Hook | None = None) -> Snapshot:  # noqa: ARG002
         """`phone` counts only where the connection is closed; QR and pairing code come together."""
         asked = f"?number={quote(phone, safe='')}" if phone else ""
         reply = self._ask("GET", _path("/instance/connect", name) + asked, within_s=self._limits.slow_s)
