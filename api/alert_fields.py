@@ -2,10 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, time
-from typing import Any
+from typing import Annotated, Any, NotRequired
 from zoneinfo import available_timezones
 
+from pydantic import Field
+from typing_extensions import TypedDict
+
 from api.paging import LANGUAGES
+from api.schemas.common import When, one_of
 from core.errors import Malformed
 from monitor.alerts import GRADES, KINDS
 from monitor.silences import KINDS as SILENCES
@@ -13,6 +17,45 @@ from monitor.silences import KINDS as SILENCES
 LONGEST_DIGEST = 24 * 60
 LONGEST_URL = 2_000
 Reader = Callable[[str, Any], Any]
+Words = Annotated[str, Field(min_length=1, max_length=200)]
+Url = Annotated[str, Field(min_length=1, max_length=LONGEST_URL)]
+Hour = Annotated[str, Field(description="A time of day like 22:00, in the target's time zone")]
+
+
+class _Target(TypedDict, total=False):
+    name: Annotated[str, Field(min_length=1, max_length=80)]
+    organizationId: Words | None
+    language: Annotated[str, one_of(LANGUAGES)]
+    least: Annotated[str, one_of(GRADES)]
+    kinds: Annotated[list[Annotated[str, one_of(KINDS)]], Field(min_length=1)] | None
+    quietFrom: Hour | None
+    quietUntil: Hour | None
+    timezone: str
+    digestMinutes: Annotated[int, Field(ge=1, le=LONGEST_DIGEST)] | None
+    enabled: bool
+
+
+class NewTarget(_Target, closed=True):
+    """`quietFrom` and `quietUntil` belong together. Without a name it is the scheme and the host."""
+
+    url: Url
+
+
+class ChangedTarget(_Target, closed=True):
+    """What is not named stays."""
+
+    url: NotRequired[Url]
+
+
+class NewSilence(TypedDict, closed=True):
+    """Of an instance, of an organization, or, without either, of everything."""
+
+    kind: Annotated[str, one_of(SILENCES)]
+    instance: NotRequired[Words | None]
+    organizationId: NotRequired[Words | None]
+    startsAt: NotRequired[When | None]
+    endsAt: When
+    reason: NotRequired[Words | None]
 
 
 def target(given: Mapping[str, Any], *, new: bool) -> dict[str, Any]:

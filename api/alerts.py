@@ -7,7 +7,13 @@ from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from api import alert_fields
-from api.paging import Cursors, language_of, limit_of, text_of
+from api.alert_fields import ChangedTarget, NewSilence, NewTarget
+from api.openapi.declaring import Codes, answers
+from api.paging import Cursors, InLanguage, Paging, language_of, limit_of, text_of
+from api.schemas.alerts import Alert, KeptSilence, KeptTarget
+from api.schemas.alerts import Silence as SilenceShape
+from api.schemas.alerts import Target as TargetShape
+from api.schemas.common import Done, Page
 from api.shapes import iso, page
 from core.web import Guard, json_body
 from monitor.alert_log import AlertLog, AlertRecord
@@ -16,13 +22,23 @@ from monitor.targets import TargetRecord, Targets
 
 TARGETS = "/api/admin/alert-targets"
 SILENCES = "/api/admin/silences"
+FROM_ENVIRONMENT: Codes = {409: ("FROM_ENVIRONMENT",)}
+REFUSED: Codes = {400: ("ALERT_TARGET_INVALID", "ALERT_TARGET_FORBIDDEN", "ALERT_TARGET_UNRESOLVED")}
+NOT_SENT: Codes = {502: ("NOT_SENT", "TIMED_OUT", *REFUSED[400])}
+
+
+class Wanted(InLanguage, Paging, total=False):
+    kind: str
+    instance: str
 
 
 def make_blueprint(targets: Targets, silences: Silences, log: AlertLog, guard: Guard, cursors: Cursors) -> Blueprint:
     blueprint = Blueprint("alerts", __name__)
 
     @blueprint.get("/api/admin/alerts")
+    @answers(Page[Alert], admin=True, query=Wanted)
     def alerts() -> ResponseReturnValue:
+        """What was told, newest first, and what became of it at each target."""
         guard.admin()
         language, limit = language_of(request.args), limit_of(request.args)
         before = cursors.entry(request.args.get("cursor"))
@@ -32,44 +48,60 @@ def make_blueprint(targets: Targets, silences: Silences, log: AlertLog, guard: G
         return jsonify(page([_alert(one, language) for one in found[:limit]], cursors.write(last)))
 
     @blueprint.get(TARGETS)
+    @answers(Page[TargetShape], admin=True)
     def list_targets() -> ResponseReturnValue:
+        """Where alerts go."""
         guard.admin()
         return jsonify(page([_target(one) for one in targets.list()], None))
 
     @blueprint.post(TARGETS)
+    @answers(KeptTarget, 201, admin=True, body=NewTarget, raises=REFUSED)
     def add_target() -> ResponseReturnValue:
+        """Let alerts go there too."""
         by = str(guard.admin().user_id)
         made = targets.add(alert_fields.target(json_body(), new=True), by)
         return jsonify(success=True, target=_target(made)), 201
 
     @blueprint.patch(f"{TARGETS}/<uuid:target_id>")
+    @answers(KeptTarget, admin=True, body=ChangedTarget, raises=REFUSED | FROM_ENVIRONMENT)
     def change_target(target_id: UUID) -> ResponseReturnValue:
+        """Change any of it. What waits for it is tried at once."""
         by = str(guard.admin().user_id)
         changed = targets.change(target_id, alert_fields.target(json_body(), new=False), by)
         return jsonify(success=True, target=_target(changed))
 
     @blueprint.delete(f"{TARGETS}/<uuid:target_id>")
+    @answers(Done, admin=True, raises=FROM_ENVIRONMENT)
     def remove_target(target_id: UUID) -> ResponseReturnValue:
+        """Take it away, with what it has not got yet."""
         targets.remove(target_id, str(guard.admin().user_id))
         return jsonify(success=True)
 
     @blueprint.post(f"{TARGETS}/<uuid:target_id>/test")
+    @answers(Done, admin=True, raises=NOT_SENT)
     def try_target(target_id: UUID) -> ResponseReturnValue:
+        """Send a test message now."""
         targets.try_out(target_id, str(guard.admin().user_id))
         return jsonify(success=True)
 
     @blueprint.get(SILENCES)
+    @answers(Page[SilenceShape], admin=True)
     def list_silences() -> ResponseReturnValue:
+        """Those that have not ended."""
         guard.admin()
         return jsonify(page([_silence(one) for one in silences.list()], None))
 
     @blueprint.post(SILENCES)
+    @answers(KeptSilence, 201, admin=True, body=NewSilence)
     def add_silence() -> ResponseReturnValue:
+        """Hold alerts back for a while."""
         by = str(guard.admin().user_id)
         return jsonify(success=True, silence=_silence(silences.add(**alert_fields.silence(json_body()), by=by))), 201
 
     @blueprint.delete(f"{SILENCES}/<int:silence_id>")
+    @answers(Done, admin=True)
     def end_silence(silence_id: int) -> ResponseReturnValue:
+        """End it now."""
         silences.end(silence_id, str(guard.admin().user_id))
         return jsonify(success=True)
 

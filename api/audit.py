@@ -5,7 +5,11 @@ from typing import Any
 from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 
-from api.paging import Cursors, limit_of, text_of
+from api.openapi.declaring import answers
+from api.paging import Cursors, Paging, limit_of, text_of
+from api.schemas.admin import AuditEntry as Entry
+from api.schemas.admin import Undone
+from api.schemas.common import Page
 from api.shapes import iso, page
 from conversations.service import Conversations
 from core import audit
@@ -17,11 +21,17 @@ from core.web import Guard
 SHOWN = WORDS | {"loser", "event", "since", "until"}  # names and numbers of people are there for the undo alone
 
 
+class Wanted(Paging, total=False):
+    action: str
+
+
 def make_blueprint(transaction: Transaction, conversations: Conversations, guard: Guard, cursors: Cursors) -> Blueprint:
     blueprint = Blueprint("audit", __name__)
 
     @blueprint.get("/api/admin/audit")
+    @answers(Page[Entry], admin=True, query=Wanted)
     def entries() -> ResponseReturnValue:
+        """What was done by hand, or decided by itself, newest first."""
         guard.admin()
         limit, before = limit_of(request.args), cursors.entry(request.args.get("cursor"))
         action = text_of(request.args, "action") or None
@@ -31,6 +41,7 @@ def make_blueprint(transaction: Transaction, conversations: Conversations, guard
         return jsonify(page([_item(entry) for entry in found[:limit]], cursors.write(last)))
 
     @blueprint.post("/api/admin/audit/<int:entry_id>/undo")
+    @answers(Undone, admin=True, raises={409: ("NOT_A_MERGE", "ALREADY_UNDONE", "LOST_RACE")})
     def undo(entry_id: int) -> ResponseReturnValue:
         """Part two contacts that were merged."""
         caller = guard.admin()

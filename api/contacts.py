@@ -1,10 +1,17 @@
 """Contacts: of the caller's organization, or their own where there is none."""
 
+from typing import Annotated
+
 from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from api import shapes
-from api.paging import Cursors, limit_of, text_of
+from api.openapi.declaring import Codes, answers
+from api.paging import Cursors, Search, limit_of, text_of
+from api.schemas.chats import Contact, KeptContact
+from api.schemas.common import Page
 from conversations.service import Conversations, Whose
 from core.access import Principal
 from core.clock import Clock
@@ -13,6 +20,19 @@ from core.web import Guard, json_body
 
 SHORTEST, LONGEST = 8, 15  # digits; E.164 ends at 15
 LONGEST_NAME = 200
+NO_ORGANIZATION: Codes = {404: ("ORGANIZATION_NOT_FOUND",)}
+
+
+class Wanted(Search, total=False):
+    organization_id: str
+
+
+class Kept(TypedDict, total=False):
+    """Without `phone_number` it is a question for the list."""
+
+    phone_number: Annotated[str, Field(min_length=SHORTEST, description=f"{SHORTEST} to {LONGEST} digits")]
+    name: Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)] | None
+    organization_id: str | None
 
 
 def make_blueprint(conversations: Conversations, guard: Guard, cursors: Cursors, clock: Clock) -> Blueprint:
@@ -25,12 +45,15 @@ def make_blueprint(conversations: Conversations, guard: Guard, cursors: Cursors,
         return jsonify(shapes.page([shapes.contact(row) for row in page.items], cursors.write(page.last)))
 
     @blueprint.get("/api/contacts")
+    @answers(Page[Contact], query=Wanted, raises=NO_ORGANIZATION)
     def contacts() -> ResponseReturnValue:
+        """Contacts by name. The organization's, or one's own without one."""
         return listed(_whose(guard.user(), request.args.get("organization_id")))
 
     @blueprint.post("/api/contacts")
+    @answers(KeptContact | Page[Contact], body=Kept, raises={409: ("LOST_RACE",), **NO_ORGANIZATION})
     def keep() -> ResponseReturnValue:
-        """Without a phone number it lists, as the seed's check does (X38); with one it writes the contact down."""
+        """Write a contact down. A name given so stays. Without a phone number it lists (X38)."""
         caller, asked = guard.user(), json_body()
         whose = _whose(caller, asked.get("organization_id"))
         if "phone_number" not in asked:

@@ -7,19 +7,31 @@ from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from api.incidents import Shown, item, item_of_user
-from api.paging import Cursors, language_of, limit_of, text_of
+from api.openapi.declaring import Codes, answers
+from api.paging import Cursors, InLanguage, Paging, language_of, limit_of, text_of
+from api.schemas.common import Page
+from api.schemas.health import History as HistoryShape
+from api.schemas.health import OwnHistory, WatchedInstance
 from api.shapes import iso, page
 from core.clock import Clock
 from core.web import Guard
 from monitor.service import Day, History, Monitoring
 from monitor.views import HealthView, Interval, Reconnection, Uptime
 
+UNKNOWN: Codes = {404: ("INSTANCE_NOT_FOUND",)}
+
+
+class Wanted(Paging, total=False):
+    organization_id: str
+
 
 def make_blueprint(monitoring: Monitoring, guard: Guard, cursors: Cursors, clock: Clock) -> Blueprint:
     blueprint = Blueprint("instance_health", __name__)
 
     @blueprint.get("/api/admin/instances/health")
+    @answers(Page[WatchedInstance], admin=True, query=Wanted)
     def instances() -> ResponseReturnValue:
+        """All instances by name, with how they are."""
         guard.admin()
         after, limit = cursors.contact(request.args.get("cursor")), limit_of(request.args)
         organization = text_of(request.args, "organization_id") or None
@@ -29,13 +41,16 @@ def make_blueprint(monitoring: Monitoring, guard: Guard, cursors: Cursors, clock
         return jsonify(page(items, cursors.write(found.last)))
 
     @blueprint.get("/api/admin/instances/<name>/health")
+    @answers(HistoryShape, admin=True, query=InLanguage, raises=UNKNOWN)
     def instance(name: str) -> ResponseReturnValue:
+        """How an instance is, and was for 90 days."""
         guard.admin()
         return jsonify(_history(monitoring.instance_history(name, language=language_of(request.args)), item))
 
     @blueprint.get("/api/whatsapp/health")
+    @answers(OwnHistory, query=InLanguage, raises=UNKNOWN)
     def own() -> ResponseReturnValue:
-        """The same of the caller's own instance, and whether its status is public."""
+        """How the caller's own instance is and was, and whether its status is public."""
         found = monitoring.history_of(guard.user().user_id, language=language_of(request.args))
         return jsonify(_history(found, item_of_user) | {"publicToken": found.health.public_token})
 

@@ -2,19 +2,43 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 from itsdangerous import BadData, URLSafeSerializer
+from pydantic import Field
+from typing_extensions import TypedDict
+from werkzeug.datastructures import MultiDict
 
+from api.schemas.common import one_of
 from core.errors import Malformed
 
 MOST = 200
 MOST_DIGITS = 9
 USUAL = 50
 LONGEST_QUERY = 200
+NOT_OURS = ("offset", "sort")
 LANGUAGES = ("pt", "en")
 Reader = Callable[[Any], Any]
+
+
+class InLanguage(TypedDict, total=False):
+    """What `language_of` reads."""
+
+    lang: Annotated[str, one_of(LANGUAGES), Field(json_schema_extra={"default": LANGUAGES[0]})]
+
+
+class Paging(TypedDict, total=False):
+    """What `limit_of` and `Cursors` read."""
+
+    limit: Annotated[int, Field(ge=1, le=MOST, json_schema_extra={"default": USUAL})]
+    cursor: Annotated[str, Field(description="The `next_cursor` of the answer before")]
+
+
+class Search(Paging, total=False):
+    """`text_of` too."""
+
+    q: Annotated[str, Field(description="Words it must contain")]
 
 
 class Cursors:
@@ -60,8 +84,12 @@ class Cursors:
             raise Malformed("The cursor is not one of ours") from None
 
 
-def limit_of(arguments: Mapping[str, str]) -> int:
-    """`limit`, 1 to 200; 50 where it is missing. Raises Malformed."""
+def limit_of(arguments: MultiDict[str, str]) -> int:
+    """`limit`, 1 to 200; 50 where it is missing. Raises Malformed, also for what no list of ours takes."""
+    if unknown := [name for name in NOT_OURS if name in arguments]:
+        raise Malformed(f"Lists have one order and go by cursor, without {unknown[0]}")
+    if twice := [name for name, values in arguments.lists() if len(values) > 1]:
+        raise Malformed(f"{twice[0][:40]} is given more than once")
     given = arguments.get("limit", str(USUAL))
     if not (given.isascii() and given.isdigit() and len(given) <= MOST_DIGITS and 1 <= int(given) <= MOST):
         raise Malformed(f"limit must be a number from 1 to {MOST}")

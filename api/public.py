@@ -2,8 +2,11 @@
 
 from flask import Blueprint, Response, jsonify, make_response, request
 from flask.typing import ResponseReturnValue
+from typing_extensions import TypedDict
 
 from api.badge import badge
+from api.openapi.declaring import answers
+from api.schemas.whatsapp import PublicStatus
 from api.shapes import iso
 from core.errors import Malformed
 from core.web import Guard, json_body
@@ -12,12 +15,17 @@ from monitor.service import Monitoring
 CACHED = "public, max-age=60"
 
 
+class Switch(TypedDict):
+    enabled: bool
+
+
 def make_blueprint(monitoring: Monitoring, guard: Guard) -> Blueprint:
     blueprint = Blueprint("public_status", __name__)
 
     @blueprint.post("/api/whatsapp/public-status")
+    @answers(PublicStatus, body=Switch, raises={404: ("INSTANCE_NOT_FOUND",)})
     def switch() -> ResponseReturnValue:
-        """`{"enabled":true}`; switched off, the address ends for ever."""
+        """Show everybody whether it works, or end that. Switched off, the address ends for ever."""
         caller, enabled = guard.user(), json_body().get("enabled")
         if not isinstance(enabled, bool):
             raise Malformed("enabled must be true or false")

@@ -2,20 +2,51 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
+from pydantic import Field
+from typing_extensions import TypedDict
 
-from api.paging import Cursors, limit_of
+from api.openapi.declaring import answers
+from api.paging import Cursors, Paging, limit_of
+from api.schemas.admin import DryRun, Replayed, SetAside
+from api.schemas.common import Page as PageOf
+from api.schemas.common import When, one_of
 from core import veil
 from core.errors import Malformed
-from core.selection import Repaired, Selection
+from core.selection import BIGGEST, LONGEST, MOST_IDS, STATES, Repaired, Selection
 from core.web import Guard, json_body
 
 FILTERS = ("state", "instance", "event", "reason")
 TRIED_AT_MOST = 2_000  # deliveries: a dry run is done while the caller waits; `ops.py replay --dry-run` knows no limit
 SHOWN_AT_MOST = 1_000  # changes
+
+Word = Annotated[str, Field(max_length=LONGEST)]
+State = Annotated[str, one_of(("", *STATES))]
+
+
+class Chosen(Paging, total=False):
+    state: State
+    instance: Word
+    event: Word
+    reason: Word
+
+
+class Asked(TypedDict, total=False, closed=True):
+    """Deliveries that meet all of it; null asks for nothing. `since` and `until`: when they came in."""
+
+    ids: (
+        Annotated[list[Annotated[int, Field(ge=-BIGGEST, lt=BIGGEST)]], Field(min_length=1, max_length=MOST_IDS)] | None
+    )
+    instance: Word | None
+    event: Word | None
+    state: State | None
+    reason: Word | None
+    since: When | None
+    until: When | None
+    dryRun: bool
 
 
 class Item(Protocol):
@@ -64,7 +95,9 @@ def make_blueprint(repair: Repair, guard: Guard, cursors: Cursors) -> Blueprint:
     blueprint = Blueprint("repair", __name__)
 
     @blueprint.get("/api/admin/quarantine")
+    @answers(PageOf[SetAside], admin=True, query=Chosen)
     def quarantine() -> ResponseReturnValue:
+        """What is set aside, and why."""
         guard.admin()
         selection = Selection.of({name: request.args.get(name) for name in FILTERS})
         after = cursors.delivery(request.args.get("cursor"))
@@ -72,7 +105,9 @@ def make_blueprint(repair: Repair, guard: Guard, cursors: Cursors) -> Blueprint:
         return jsonify(success=True, items=[item(one) for one in page.items], next_cursor=cursors.write(page.last))
 
     @blueprint.post("/api/admin/replay")
+    @answers(DryRun | Replayed, admin=True, body=Asked)
     def replay() -> ResponseReturnValue:
+        """Do deliveries again. With `dryRun` it says what would change, and changes nothing."""
         caller = guard.admin()
         asked = json_body()
         dry_run = asked.pop("dryRun", False)

@@ -2,12 +2,17 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Annotated, Any, NotRequired
 from uuid import UUID
 
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
+from pydantic import Field
+from typing_extensions import TypedDict
 
+from api.openapi.declaring import answers
+from api.schemas.admin import MadeToken, Token
+from api.schemas.common import Done, Page
 from api.shapes import iso, page
 from core.api_tokens import ApiTokens, TokenRecord
 from core.errors import Malformed
@@ -19,21 +24,34 @@ LONGEST_NAME = 80
 LONGEST_DAYS = 3650
 
 
+class NewToken(TypedDict, closed=True):
+    """Without `expiresInDays` it has no end."""
+
+    name: Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
+    expiresInDays: NotRequired[Annotated[int, Field(ge=1, le=LONGEST_DAYS)] | None]
+
+
 def make_blueprint(tokens: ApiTokens, guard: Guard) -> Blueprint:
     blueprint = Blueprint("tokens", __name__)
 
     @blueprint.get(TOKENS)
+    @answers(Page[Token])
     def list_tokens() -> ResponseReturnValue:
+        """One's own tokens."""
         return jsonify(page([_item(one) for one in tokens.list(guard.user().user_id)], None))
 
     @blueprint.post(TOKENS)
+    @answers(MadeToken, 201, body=NewToken, raises={403: ("TOKEN_NOT_ENOUGH",), 409: ("TOO_MANY_TOKENS",)})
     def make_token() -> ResponseReturnValue:
+        """Make a token. It is shown this once."""
         caller, asked = guard.user(), json_body()
         token, made = tokens.make(caller, *_wanted(asked))
         return jsonify({"success": True, "token": token, **_item(made)}), 201
 
     @blueprint.delete(f"{TOKENS}/<uuid:token_id>")
+    @answers(Done, raises={404: ("TOKEN_NOT_FOUND",)})
     def revoke_token(token_id: UUID) -> ResponseReturnValue:
+        """Revoke a token. It is refused within 5 s, its sockets are closed."""
         tokens.revoke(guard.user(), token_id)
         return jsonify(success=True)
 

@@ -24,12 +24,16 @@ SPECIAL = {
     ("POST", "/login"): LOGIN,
     ("POST", "/api/whatsapp/connect"): CONNECT,
     ("POST", "/api/whatsapp/send"): SEND,
+    ("POST", "/api/whatsapp/instances/<path:instance_id>/connect"): CONNECT,
+    ("POST", "/api/whatsapp/instances/<path:instance_id>/send"): SEND,
+    ("POST", "/system/whatsapp/start/"): CONNECT,
+    ("POST", "/system/whatsapp/send-test/"): SEND,
     ("POST", "/api/tokens"): TOKEN,
 }
 READS = ("GET", "HEAD")
 FREE = ("/livez", "/readyz", "/health", "/metrics", "/ws", "/ws/instances/<instance_id>", "/static/<path:filename>")
 WEBHOOKS = "/api/webhook/"
-OF_USERS = "/api/"
+OF_USERS = ("/api/", "/system/")
 LIMITED = Counter("zelador_limited", "Requests refused because there were too many", ["kind"])
 
 

@@ -10,10 +10,14 @@ import api.audit
 import api.contacts
 import api.health
 import api.incidents
+import api.instances
+import api.integrations
 import api.messages
+import api.openapi.page
 import api.pausing
 import api.public
 import api.repair
+import api.system
 import api.tokens
 import api.whatsapp
 import dashboard.pages
@@ -26,6 +30,9 @@ from bootstrap.system import System, secret
 from conversations.service import Conversations
 from core import web
 from core.web import Guard
+from manager.asking import Asking
+from manager.catalog import Catalog
+from manager.listing import Instances
 from monitor.gauges import Gauges, of_fleet, of_inbox
 from monitor.pausing import Pausing
 from webhooks.routes import Entrance
@@ -57,12 +64,21 @@ def _add_routes(app: Flask, system: System, guard: Guard, csrf: CSRFProtect) -> 
 
     install_live(app, system, guard)
     app.register_blueprint(api.whatsapp.make_blueprint(manager, system.monitoring, guard, clock))
+    app.register_blueprint(
+        api.system.make_blueprint(
+            manager, system.configurations, guard, clock, is_configured=lambda: system.upstream is not None
+        )
+    )
     cursors = Cursors(secret(settings.secret_key))
+    app.register_blueprint(api.integrations.make_blueprint(_instances(system), guard, cursors))
     conversations = Conversations(transaction)
+    app.register_blueprint(api.openapi.page.make_blueprint())
     app.register_blueprint(api.messages.make_blueprint(conversations, guard, cursors))
     app.register_blueprint(api.repair.make_blueprint(system.repair, guard, cursors))
     app.register_blueprint(api.audit.make_blueprint(transaction, conversations, guard, cursors))
     app.register_blueprint(api.contacts.make_blueprint(conversations, guard, cursors, clock))
+    catalog = _catalog(system, conversations)
+    app.register_blueprint(api.instances.make_blueprint(catalog, guard, cursors, clock))
     app.register_blueprint(api.health.make_blueprint(system.monitoring, guard, cursors, clock))
     app.register_blueprint(api.incidents.make_blueprint(system.monitoring, guard, cursors))
     app.register_blueprint(api.pausing.make_blueprint(Pausing(transaction=transaction, clock=clock), guard))
@@ -83,3 +99,27 @@ def _add_routes(app: Flask, system: System, guard: Guard, csrf: CSRFProtect) -> 
     gateway = settings.gateway
     sandbox_url = f"{gateway.url}/sandbox/" if gateway and gateway.is_sandbox else None
     app.register_blueprint(dashboard.pages.make_blueprint(system.access, guard, csrf, sandbox_url=sandbox_url))
+
+
+def _instances(system: System) -> Instances:
+    return Instances(
+        system.transaction,
+        system.manager,
+        Asking(gateways=system.servers.gateways, watchers=system.servers.watchers),
+        system.clock,
+        sparing=system.settings.whatsapp_disable_refresh_on_storage_degraded,
+    )
+
+
+def _catalog(system: System, conversations: Conversations) -> Catalog:
+    def has_contacts(organization: str) -> bool:
+        return bool(conversations.find_contacts((organization, None), words="", limit=1, after=None).items)
+
+    return Catalog(
+        transaction=system.transaction,
+        manager=system.manager,
+        access=system.access,
+        is_known=has_contacts,
+        is_open=system.settings.open_organizations,
+        default_country=system.settings.default_country_code,
+    )

@@ -42,11 +42,12 @@ class Open:
 @dataclass(frozen=True)
 class Own:
     """Of the caller alone: 401 without a credential. Where the rule names a thing, others' things are 404. `finds`: the
-    owner's answer shows their marker."""
+    owner's answer shows their marker. `all_for_admins`: administrators have everybody's."""
 
     body: Callable[[Tenant], Body] | None = None
     owner: int = 200
     finds: bool = False
+    all_for_admins: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,8 @@ class Socket(Own):
 
 
 TARGETS, SILENCES = "/api/admin/alert-targets", "/api/admin/silences"
+LISTED = "/api/integrations/whatsapp/instances"
+INSTANCES, INSTANCE = "/api/whatsapp/instances", "/api/whatsapp/instances/<path:instance_id>"
 END = "2999-01-01T00:00:00Z"
 ENTRIES: dict[tuple[str, str], Open | Own | Admin] = {
     ("GET", "/"): Open(302),
@@ -74,6 +77,10 @@ ENTRIES: dict[tuple[str, str], Open | Own | Admin] = {
     ("POST", "/logout"): Open(403),
     ("GET", "/language/<code>"): Open(302),
     ("GET", "/static/<path:filename>"): Open(),
+    ("GET", "/openapi/"): Open(),
+    ("GET", "/openapi/openapi.json"): Open(),
+    ("GET", "/openapi/page.js"): Open(),
+    ("GET", "/openapi/swagger/<path:asset>"): Open(),
     ("GET", "/livez"): Open(),
     ("GET", "/readyz"): Open(),
     ("GET", "/health"): Open(),
@@ -90,6 +97,19 @@ ENTRIES: dict[tuple[str, str], Open | Own | Admin] = {
     ("GET", "/api/whatsapp/incidents"): Own(finds=True),
     ("GET", "/api/whatsapp/incidents/<int:incident_id>"): Own(finds=True),
     ("POST", "/api/whatsapp/public-status"): Own(lambda _: {"enabled": True}),
+    ("GET", LISTED): Own(finds=True, all_for_admins=True),
+    ("POST", LISTED): Own(lambda _: {"name": "x"}, owner=409),  # they have one
+    ("GET", INSTANCES): Own(finds=True, all_for_admins=True),
+    ("POST", INSTANCES): Own(lambda _: {"organization_id": "org_1", "instance_name": "x"}, owner=409),
+    ("GET", f"{INSTANCE}/status"): Own(finds=True, all_for_admins=True),
+    ("POST", f"{INSTANCE}/connect"): Own(lambda _: {"method": "qr"}, finds=True, all_for_admins=True),
+    ("POST", f"{INSTANCE}/send"): Own(
+        lambda _: {"to": "5511999990001", "message": "oi"}, owner=409, all_for_admins=True
+    ),
+    ("PATCH", f"{INSTANCES}/<instance_id>"): Own(
+        lambda _: {"phone_number": "5511999990009"}, finds=True, all_for_admins=True
+    ),
+    ("DELETE", f"{INSTANCES}/<instance_id>"): Own(all_for_admins=True),
     ("GET", "/api/messages"): Own(finds=True),
     ("GET", "/api/conversations"): Own(finds=True),
     ("GET", "/api/conversations/<conversation_id>/messages"): Own(finds=True),
@@ -100,6 +120,16 @@ ENTRIES: dict[tuple[str, str], Open | Own | Admin] = {
     ("GET", "/api/tokens"): Own(finds=True),
     ("POST", "/api/tokens"): Own(lambda one: {"name": one.marker}, owner=201, finds=True),
     ("DELETE", "/api/tokens/<uuid:token_id>"): Own(),
+    ("GET", "/system/whatsapp/"): Open(302),
+    ("GET", "/system/whatsapp/status/"): Own(),
+    ("GET", "/system/whatsapp/qrcode/"): Own(finds=True),
+    ("POST", "/system/whatsapp/start/"): Own(finds=True),
+    ("POST", "/system/whatsapp/logout/"): Own(finds=True),
+    ("POST", "/system/whatsapp/close/"): Own(finds=True),
+    ("POST", "/system/whatsapp/send-test/"): Own(lambda _: {"phone": "5511999990001"}, owner=409),
+    ("GET", "/system/whatsapp/config/"): Admin(),
+    ("POST", "/system/whatsapp/config/"): Admin(lambda _: {"instanceName": "x"}),
+    ("POST", "/system/whatsapp/toggle/"): Admin(lambda _: {"enabled": True}),
     ("POST", "/api/webhook/test"): Admin(),
     ("GET", "/api/admin/queue-stats"): Admin(),
     ("GET", "/api/admin/quarantine"): Admin(),
@@ -180,6 +210,7 @@ def _settle(system: System, connection: Connection, bearer: Callable[..., dict[s
     facts["sealed"] = system.vault.seal({"url": "json://127.0.0.1:9/x"})
     ids = {what: connection.execute(text(query), facts).scalar_one() for what, query in THINGS.items()}
     more = {"name": name, "instance_id": name, "token": marker, "filename": "zelador.css", "code": "en"}
+    more["asset"] = "css/swagger-ui.css"
     return Tenant(user_id=user_id, headers=bearer(user_id), marker=marker, places={**ids, **more})
 
 
@@ -255,6 +286,7 @@ def test_what_is_for_administrators_is_403_for_users_their_own_things_too(client
     assert rows("SELECT count(*) AS kept FROM alert_silences") == [{"kept": 2}]
 
 
+@pytest.mark.usefixtures("web")  # as above
 def test_what_belongs_to_another_is_404_and_nothing_of_it_is_shown(client, tenants, rows):
     for caller, whose in (tenants, tenants[::-1]):
         for route in entries(Own):
@@ -285,6 +317,7 @@ def _nothing(like: Tenant) -> Tenant:
     return Tenant(user_id=uuid4(), headers={}, marker="", places={**absent, "conversation_id": uuid4()})
 
 
+@pytest.mark.usefixtures("web")  # the gateway deletes once its last webhook was taken
 def test_owners_get_their_own_and_nobody_elses(client, tenants):
     for one, other in (tenants, tenants[::-1]):
         for route in entries(Own):
@@ -303,13 +336,16 @@ def test_administrators_may_do_what_is_theirs(client, tenants, admin):
     assert found == {route: entry.admin for route, entry in ENTRIES.items() if isinstance(entry, Admin)}
 
 
+@pytest.mark.usefixtures("web")  # the gateway deletes once its last webhook was taken
 def test_administrators_see_through_their_own_routes_only(client, tenants, admin):
-    """As a user an administrator has what is theirs; sockets of an instance are open to them."""
+    """As a user an administrator has what is theirs; instances, and their sockets, are open to them."""
     for route in entries(Own):
-        if not isinstance(ENTRIES[route], Socket):
+        entry = ENTRIES[route]
+        if isinstance(entry, Own) and not isinstance(entry, Socket):
             answer = call(client, route, tenants[0], admin)
-            assert "<" not in route[1] or answer.status_code == 404, route
-            assert str(tenants[0].user_id) not in answer.text, route
+            expected = entry.owner if entry.all_for_admins else 404
+            assert "<" not in route[1] or answer.status_code == expected, route
+            assert (str(tenants[0].user_id) in answer.text) == (entry.all_for_admins and entry.finds), route
 
 
 def test_in_front_of_the_application_only_gateways_are_let_in(client, system, tenants, admin):
