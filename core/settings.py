@@ -25,6 +25,7 @@ from core.errors import Malformed
 from core.secrets import SECRETS, ConfigError, from_files, kept_secret
 
 REQUIRED_IN_PRODUCTION = ("SECRET_KEY", "APP_ENCRYPTION_KEY", "AUTH_JWT_SECRET")  # for the last, AUTH_JWKS_URL will do
+PUBLISHED_KEYS = ("THISISMYSECURETOKEN",)  # WPPConnect Server's, where nobody gives it another
 FERNET_KEY_BYTES = 32
 WEAK_BELOW = 32  # characters: 256 bits of hex is 64, of base64 43; shorter ones are somebody's password
 ENVIRONMENTS = {"development": "development", "dev": "development", "test": "test"}
@@ -287,6 +288,9 @@ class Settings(BaseSettings):
         keys = {"EVOLUTION_API_URL": "EVOLUTION_API_KEY", "WPPCONNECT_URL": "WPPCONNECT_SECRET_KEY"}
         keys["WHATSAPP_BROKER_BASE_URL"] = "WHATSAPP_BROKER_API_KEY"
         odd += [f"{key}: missing, {url} is set" for url, key in keys.items() if self._has(url) and not self._has(key)]
+        key = self.wppconnect_secret_key
+        if key and key.get_secret_value() in PUBLISHED_KEYS:
+            odd.append("WPPCONNECT_SECRET_KEY: everybody knows this one, give the server another")
         return odd
 
     def _has(self, variable: str) -> bool:

@@ -259,6 +259,45 @@ def test_a_gateway_needs_a_key(tmp_path):
     assert refusal(near).startswith("EVOLUTION_API_KEY: missing")
 
 
+@pytest.mark.parametrize(
+    ("url", "key"),
+    [("WPPCONNECT_URL", "WPPCONNECT_SECRET_KEY"), ("WHATSAPP_BROKER_BASE_URL", "WHATSAPP_BROKER_API_KEY")],
+)
+def test_the_other_gateways_need_a_key_too(url, key, tmp_path):
+    near = {"ZELADOR_DATA_DIR": str(tmp_path), url: "http://127.0.0.1:8080"}
+    assert refusal(near) == f"{key}: missing, {url} is set"
+
+
+def test_a_wppconnect_elsewhere_must_be_told_where_we_are(tmp_path):
+    far = {"ZELADOR_DATA_DIR": str(tmp_path), "WPPCONNECT_URL": "http://wpp:21465", "WPPCONNECT_SECRET_KEY": "k"}
+    assert refusal(far).startswith("WEBHOOK_URL: ")
+
+
+def test_the_key_that_wppconnect_is_delivered_with_is_refused(tmp_path):
+    near = {"ZELADOR_DATA_DIR": str(tmp_path), "WPPCONNECT_URL": "http://127.0.0.1:21465"}
+    assert refusal(near | {"WPPCONNECT_SECRET_KEY": "THISISMYSECURETOKEN"}).startswith("WPPCONNECT_SECRET_KEY: ")
+
+
+def test_the_broker_goes_by_two_names_of_which_the_longer_counts(tmp_path):
+    short = {"ZELADOR_DATA_DIR": str(tmp_path), "BROKER_BASE_URL": "http://127.0.0.1:1/x/", "BROKER_API_KEY": "k"}
+    assert loaded(short).gateway_of("broker") == ("http://127.0.0.1:1/x", "k", False)
+    longer = {"WHATSAPP_BROKER_BASE_URL": "http://127.0.0.1:2", "WHATSAPP_BROKER_API_KEY": "l"}
+    assert loaded(short | longer).gateway_of("broker") == ("http://127.0.0.1:2", "l", False)
+
+
+@pytest.mark.parametrize(
+    ("named", "default"),
+    [
+        ({}, "evolution"),
+        ({"WPPCONNECT_URL": "http://127.0.0.1:1", "WPPCONNECT_SECRET_KEY": "k"}, "wppconnect"),
+        ({"BROKER_BASE_URL": "http://127.0.0.1:1", "BROKER_API_KEY": "k"}, "broker"),
+        ({"WPPCONNECT_URL": "http://127.0.0.1:1", "WPPCONNECT_SECRET_KEY": "k", "WHATSAPP_PROVIDER": "evolution"}, "evolution"),
+    ],
+)  # fmt: skip
+def test_new_instances_go_to_the_gateway_that_is_chosen_or_named_first(named, default, tmp_path):
+    assert loaded({"ZELADOR_DATA_DIR": str(tmp_path), **named}).default_provider == default
+
+
 def test_a_secret_is_not_shown_with_the_settings(tmp_path):
     settings = loaded({"ZELADOR_DATA_DIR": str(tmp_path), "WEBHOOK_SECRET": "planted-a,planted-b"})
     assert "planted" not in f"{settings!r} {settings}"
