@@ -117,6 +117,6 @@ def unknown_shape() -> Malformed:
 
 
 def _object(data: object) -> Mapping[str, Any]:
-    if not isinstance(data, Mapping):
+    if not isinstance(data, dict):
         raise Malformed("The data is neither an object nor an array", code="BAD_DATA")
     return data

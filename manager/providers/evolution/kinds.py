@@ -59,7 +59,7 @@ def open_up(message: object) -> Opened | None:
 def read_content(opened: Opened) -> Content | None:
     """What the content says; None for one that nobody knows."""
     read = READERS.get(opened.name)
-    fitting = isinstance(opened.body, str if opened.name == "conversation" else Mapping)
+    fitting = isinstance(opened.body, str if opened.name == "conversation" else dict)
     return read(opened.body) if read and fitting else None
 
 

@@ -60,7 +60,7 @@ def _old(heard: Heard, item: object) -> Reports:
 
 def _message(heard: Heard, item: object, *, old: bool) -> Reports:
     data = fields_of(item, "key")
-    if not isinstance(data["key"], Mapping):
+    if not isinstance(data["key"], dict):
         raise unknown_shape()
     address = address_of(heard, data["key"])
     opened = open_up(data.get("message"))

@@ -20,12 +20,12 @@ NOTHING = object()
 
 def original_of(message: object, opened: Opened) -> dict[str, Any] | None:
     """The content to keep; None where the message's text is all there is."""
-    return None if _just_text(opened) or not isinstance(message, Mapping) else _object(message, DEEPEST)
+    return None if _just_text(opened) or not isinstance(message, dict) else _object(message, DEEPEST)
 
 
 def _just_text(opened: Opened) -> bool:
     if opened.name == "extendedTextMessage":
-        return isinstance(opened.body, Mapping) and set(opened.body) == {"text"}
+        return isinstance(opened.body, dict) and set(opened.body) == {"text"}
     return opened.name == "conversation"
 
 
@@ -42,14 +42,14 @@ def _fit(value: Any, depth: int, *, numbers: bool = False) -> Any:
     """The value as JSON that a database takes; NOTHING for what it does not."""
     if isinstance(value, str):
         return clean(value)
-    if not isinstance(value, Mapping | list):
+    if not isinstance(value, dict | list):
         return NOTHING if isinstance(value, float) and not math.isfinite(value) else value
     if depth <= 0:
         return NOTHING
     octets = None if numbers else _bytes(value)
     if octets is not None:
         return base64.b64encode(octets).decode()
-    return _object(value, depth) if isinstance(value, Mapping) else _array(value, depth)
+    return _object(value, depth) if isinstance(value, dict) else _array(value, depth)
 
 
 def _array(given: list[Any], depth: int) -> list[Any]:
@@ -59,7 +59,7 @@ def _array(given: list[Any], depth: int) -> list[Any]:
 
 def _bytes(value: Mapping[str, Any] | list[Any]) -> bytes | None:
     """The bytes that this is an encoding of; None where it is something else."""
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         if value.get("type") == "Buffer" and isinstance(value.get("data"), list):
             value = value["data"]
         elif list(value) == [str(place) for place in range(len(value))]:

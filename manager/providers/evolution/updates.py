@@ -78,4 +78,4 @@ def _change(heard: Heard, item: object) -> Reports:
 
 def _key(data: Mapping[str, Any]) -> Mapping[str, Any]:
     """The message's key: an object of its own, or its fields among the others."""
-    return data["key"] if isinstance(data.get("key"), Mapping) else data
+    return data["key"] if isinstance(data.get("key"), dict) else data

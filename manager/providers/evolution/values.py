@@ -15,7 +15,7 @@ PHONE_LIKE = re.compile(r"[\s()+.-]*\d[\d\s()+.-]*")
 
 
 def mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict) else {}  # as JSON has it; to ask for a Mapping takes ten times as long
 
 
 def items(value: object) -> list[Any]:
@@ -45,6 +45,8 @@ def identifier(value: object) -> str:
 
 def clean(given: str) -> str:
     """The text as PostgreSQL and JSON can hold it: NUL and lone surrogates become U+FFFD."""
+    if given.isascii() and "\0" not in given:
+        return given
     return given.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
