@@ -22,6 +22,7 @@ BY_NAME = {case["name"]: case for case in CASES}
 FERNET = urlsafe_b64encode(b"0123456789abcdef0123456789abcdef").decode()
 SECRETS = {"SECRET_KEY": "s" * 40, "AUTH_JWT_SECRET": "j" * 40, "APP_ENCRYPTION_KEY": FERNET}
 PRODUCTION = {"APP_ENV": "production", **SECRETS}
+WPPCONNECT = {"WPPCONNECT_URL": "http://127.0.0.1:1", "WPPCONNECT_SECRET_KEY": "k"}
 AS_A_PROCESS = [
     "production without secrets",
     "WEBHOOK_SECRET 8 chars",
@@ -289,11 +290,11 @@ def test_the_broker_goes_by_two_names_of_which_the_longer_counts(tmp_path):
     ("named", "default"),
     [
         ({}, "evolution"),
-        ({"WPPCONNECT_URL": "http://127.0.0.1:1", "WPPCONNECT_SECRET_KEY": "k"}, "wppconnect"),
+        (WPPCONNECT, "wppconnect"),
         ({"BROKER_BASE_URL": "http://127.0.0.1:1", "BROKER_API_KEY": "k"}, "broker"),
-        ({"WPPCONNECT_URL": "http://127.0.0.1:1", "WPPCONNECT_SECRET_KEY": "k", "WHATSAPP_PROVIDER": "evolution"}, "evolution"),
+        ({**WPPCONNECT, "WHATSAPP_PROVIDER": "evolution"}, "evolution"),
     ],
-)  # fmt: skip
+)
 def test_new_instances_go_to_the_gateway_that_is_chosen_or_named_first(named, default, tmp_path):
     assert loaded({"ZELADOR_DATA_DIR": str(tmp_path), **named}).default_provider == default
 
