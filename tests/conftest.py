@@ -12,6 +12,7 @@ from typing import Any
 
 import hypothesis
 import pytest
+import structlog
 from sqlalchemy import Engine, text
 from werkzeug.serving import make_server
 
@@ -36,6 +37,9 @@ KEY = "test-gateway-key-0123456789abcdef0123"
 # laws are about values, not about how fast a shared machine draws them
 hypothesis.settings.register_profile("house", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("house")
+# where rich is installed it would draw every traceback, for a second and more
+plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+structlog.configure(processors=[*structlog.get_config()["processors"][:-1], plain])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
