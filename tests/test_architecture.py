@@ -54,7 +54,7 @@ PURE_TOO = {"monitor/gateway.py", "monitor/health.py"}  # others by these names 
 UNCLEAN = {"flask", "requests", "sqlalchemy", "psycopg", "time", "threading", "socket", "core.db", "core.clock"}
 ONLY_IN = {
     "requests": {
-        "manager/providers/http.py",
+        "manager/providers/exchange.py",
         "sandbox/delivery.py",
         "sandbox/webhook.py",
         "scripts/doctor.py",

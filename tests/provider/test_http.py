@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-import manager.providers.http as http
+import manager.providers.exchange as http
 from core.errors import BadResponse, ProviderError, TimedOut, Unavailable
 from manager.providers.deadlines import Deadlines
 from manager.providers.http import Limits, Request, Transport
@@ -172,8 +172,8 @@ def ask(transport, method="GET"):
 
 
 def kept(transport):
-    prepared = transport._prepared(Request(method="GET", path="/x", within_s=MUCH_S))
-    pool = transport._adapter.get_connection_with_tls_context(prepared, verify=True)
+    prepared = transport._exchange._prepared(Request(method="GET", path="/x", within_s=MUCH_S))
+    pool = transport._exchange._adapter.get_connection_with_tls_context(prepared, verify=True)
     return [connection for connection in pool.pool.queue if connection and connection.sock]
 
 
