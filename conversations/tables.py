@@ -16,11 +16,12 @@ from core.db import Base
 
 class Contact(Base):
     """A person. `named_at` is the time of what brought the name: a newer one wins. `pinned`: somebody said who
-    this is, so that it is never merged with another pinned contact by itself."""
+    this is, so that it is never merged with another pinned contact by itself. `scope`, of another program's row: its
+    organization, by a trigger."""
 
     __tablename__ = "contacts"
     __table_args__ = (
-        Index("idx_contacts_phone", "phone_number", "organization_id"),
+        Index("idx_contacts_phone", "phone_number", "organization_id", unique=True),
         Index("uq_contacts_scope_phone", "scope", "phone_number", unique=True),
         Index("ix_contacts_name", "scope", "name", "id"),
     )
@@ -97,10 +98,10 @@ class Message(Base):
     contact_id: Mapped[UUID | None] = mapped_column(ForeignKey("contacts.id", ondelete="SET NULL"))
     whatsapp_message_id: Mapped[str] = mapped_column(Text)
     direction: Mapped[str] = mapped_column(Text)
-    kind: Mapped[str] = mapped_column(Text)
+    kind: Mapped[str] = mapped_column(Text, server_default="text")
     content: Mapped[str] = mapped_column(Text)
-    status: Mapped[str] = mapped_column(Text)
-    sent_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    status: Mapped[str] = mapped_column(Text, server_default="delivered")
+    sent_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     arrival: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     details: Mapped[dict[str, Any] | None] = mapped_column(JSONB)

@@ -132,3 +132,33 @@ def test_the_seed_s_queries_work_as_they_are(engine, rows):
     with engine.begin() as connection:
         connection.execute(text(f"DELETE FROM whatsapp_instances WHERE user_id = '{USER}'"))
     assert rows("SELECT 1 AS one FROM whatsapp_instances") == []
+
+
+SEED_WRITES = """
+INSERT INTO contacts (phone_number, name, organization_id) VALUES ('5511999990001', 'Unknown', 'org_1')
+ON CONFLICT (phone_number, organization_id) DO UPDATE SET name = EXCLUDED.name RETURNING id;
+INSERT INTO messages (contact_id, instance_id, direction, content, whatsapp_message_id)
+SELECT contacts.id, wi.id, 'inbound', 'Oi', '3EB0' || contacts.name FROM contacts, whatsapp_instances wi;
+INSERT INTO bookings (contact_id, organization_id, status, source)
+SELECT id, organization_id, 'pending', 'whatsapp' FROM contacts ON CONFLICT DO NOTHING;
+"""
+
+
+def test_the_seed_s_writes_work_as_they_are(engine, rows):
+    """H018–H021, twice; a contact of nobody's stays apart from all others."""
+    with engine.begin() as connection:
+        connection.execute(text(f"INSERT INTO profiles (id, email) VALUES ('{USER}', 'a@b')"))
+        new = f"INSERT INTO whatsapp_instances (instance_name, user_id) VALUES ('user_{USER}', '{USER}')"
+        connection.execute(text(new))
+        for name in ("Unknown", "Ana"):
+            for statement in SEED_WRITES.replace("'Unknown'", f"'{name}'").split(";")[:-1]:
+                connection.execute(text(statement))
+        connection.execute(text("INSERT INTO contacts (phone_number) VALUES ('5511999990001'), ('5511999990001')"))
+    assert rows("SELECT scope, name FROM contacts WHERE organization_id = 'org_1'") == [
+        {"scope": "org_1", "name": "Ana"}
+    ]
+    assert rows("SELECT DISTINCT kind, status, sent_at IS NULL AS timeless FROM messages") == [
+        {"kind": "text", "status": "delivered", "timeless": False}
+    ]
+    assert len(rows("SELECT DISTINCT scope FROM contacts")) == 3
+    assert len(rows("SELECT FROM bookings")) == 1
