@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from core.crypto import Vault
 from core.db import Transaction
 from core.settings import Gateway, Settings
-from manager.configuration import Configurations
+from manager.configuration import LOST, Configurations
 from manager.gateways import BROKER, EVOLUTION, WPPCONNECT, Gateways
 from manager.providers.broker.signature import is_signed
 from manager.providers.guarded import Breaker
@@ -56,7 +56,7 @@ class Servers:
         """Whether the Baileys broker has signed this: with its webhook's own secret, or with its API's."""
         own, server = self.addresses.settings.whatsapp_broker_webhook_secret, self.addresses.of(BROKER)
         secret = own.get_secret_value() if own else (server.key if server else None)
-        return secret is not None and is_signed(body, signature, [secret])
+        return secret not in (None, LOST) and is_signed(body, signature, [secret])
 
     @property
     def breaker(self) -> Breaker:

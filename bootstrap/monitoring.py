@@ -1,5 +1,6 @@
 """The health monitor, wired: who leads, the watch over each gateway, the alerts' way out, and its schedule."""
 
+import contextlib
 import os
 import socket
 from collections.abc import Callable, Mapping
@@ -31,6 +32,7 @@ class Monitor:
     """`clock` is the monitor's own time. `watches` by provider. `heartbeat` is None where nobody wants to hear one."""
 
     clock: Clock
+    transaction: Transaction
     leader: Leader
     actions: Actions
     gateways: Gateways
@@ -40,13 +42,20 @@ class Monitor:
     heartbeat: Heartbeat | None
 
     def step(self) -> None:
-        """One step of each watch, in the term that we lead in; nothing where somebody else does, or nothing is
-        configured."""
+        """One step of each watch, in the term that we lead in; nothing where somebody else does. Where no gateway is to
+        be watched that is a step too: the monitor is well. One watch that fails keeps no other one from its step."""
         term, ready = self.leader.term, self.gateways.ready()
-        if term is not None and ready:
-            with self.ticks.timed():
-                for upstream in ready:
-                    self.watches[upstream.name].step(term)
+        if term is None:
+            return
+        with self.ticks.timed(), contextlib.ExitStack() as steps:
+            for upstream in reversed(ready):
+                steps.callback(self.watches[upstream.name].step, term)
+            if not ready:
+                self._rest(term)
+
+    def _rest(self, term: int) -> None:
+        with self.transaction() as connection:
+            self.leader.fence(connection, term, done=True)
 
     def leads(self) -> bool:
         return self.leader.term is not None
@@ -93,6 +102,7 @@ def make_monitor(
         heartbeat = Heartbeat(url, lambda: ticks.went_well_within(patience(interval)))
     return Monitor(
         clock=clock,
+        transaction=transaction,
         leader=leader,
         actions=actions,
         gateways=servers.gateways,

@@ -183,7 +183,7 @@ def build(
         default_country=settings.default_country_code,
     )
     upkeep = Upkeep.of(
-        gateways=servers.gateways,
+        servers=servers,
         transaction=transaction,
         leases=leases,
         clock=clock,
@@ -273,6 +273,9 @@ class Keys:
 
     def by_instance(self, instance: str) -> list[str]:
         return self.cabinet.jwt_keys(instance)
+
+    def gateway_of(self, instance: str) -> str | None:
+        return self.cabinet.provider_of(instance)
 
     def by_user(self, user_id: str) -> KeyOwner | None:
         return _owner(self.cabinet.user_instance(user_id))

@@ -4,6 +4,7 @@ held against ours, old rows dropped."""
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 import core.api_tokens
 import manager.keys
@@ -11,6 +12,7 @@ import notify.feed
 import notify.tickets
 import webhooks.stats
 from bootstrap.alerting import Alerting
+from bootstrap.gateways import Servers
 from bootstrap.monitoring import Monitor
 from core.clock import Clock
 from core.db import Transaction
@@ -46,13 +48,14 @@ class Upkeep:
     def of(
         cls,
         *,
-        gateways: Gateways,
+        servers: Servers,
         transaction: Transaction,
         leases: Leases,
         clock: Clock,
         lifetimes: Lifetimes,
         rung: Callable[[list[str]], None],
     ) -> "Upkeep":
+        gateways = servers.gateways
         evolution = gateways.upstreams[EVOLUTION]
         takeover = TakeOver(transaction=transaction, upstream=evolution, leases=leases, clock=clock, rung=rung)
         return cls(
@@ -63,8 +66,10 @@ class Upkeep:
                 name: Removals(upstream=one, leases=leases, clock=clock) for name, one in gateways.upstreams.items()
             },
             lookouts={
-                name: Lookout(upstream=one, transaction=transaction, clock=clock, lifetimes=lifetimes, rung=rung)
-                for name, one in gateways.upstreams.items()
+                name: Lookout(
+                    name=name, provider=one, transaction=transaction, clock=clock, lifetimes=lifetimes, rung=rung
+                )
+                for name, one in servers.watchers.items()
             },
         )
 
@@ -76,15 +81,14 @@ class Upkeep:
         if self._is_ready(EVOLUTION):
             self.census.take()
 
-    def finish_removals(self) -> None:
-        for upstream in self.gateways.ready():
-            self.removals[upstream.name].finish()
+    def finish_removals(self, name: str) -> None:
+        if self._is_ready(name):
+            self.removals[name].finish()
 
-    def look_out(self) -> None:
+    def look_out(self, name: str, *, late: bool = False) -> None:
         """For phones that pair and part where the gateway does not tell."""
-        for upstream in self.gateways.ready():
-            if upstream.provider.silent:
-                self.lookouts[upstream.name].look()
+        if self._is_ready(name) and self.lookouts[name].provider.silent:
+            self.lookouts[name].look(late=late)
 
     def _is_ready(self, name: str) -> bool:
         return name in [upstream.name for upstream in self.gateways.ready()]
@@ -117,11 +121,13 @@ def schedule(
     jobs |= {
         "settle": (UPKEEP_EVERY, whatsapp.settle_interrupted),
         "hooks": (UPKEEP_EVERY, upkeep.check_hooks),
-        "removals": (UPKEEP_EVERY, upkeep.finish_removals),
         "census": (CENSUS_EVERY, upkeep.take_census),
-        "lookout": (LOOK_EVERY, upkeep.look_out),
         "watch": (monitor.every, monitor.step),
     }
+    for name in upkeep.lookouts:  # each its own: a gateway that hangs holds up no other one's
+        jobs[f"removals_{name}"] = (UPKEEP_EVERY, partial(upkeep.finish_removals, name))
+        jobs[f"lookout_{name}"] = (LOOK_EVERY, partial(upkeep.look_out, name))
+        jobs[f"late_lookout_{name}"] = (UPKEEP_EVERY, partial(upkeep.look_out, name, late=True))
     if monitor.heartbeat:
         jobs["heartbeat"] = (heartbeat.EVERY, monitor.heartbeat.beat)
     return Schedule(jobs, monitor.leads)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, RowMapping, Select, exists, select, tuple_
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, exists, select, tuple_
 
 from core import audit
 from core.access import Access, Principal, storable
@@ -87,6 +87,7 @@ class Catalog:
         Raises Conflict where they have one, NotFound for an organization of others, InvalidPhone, NotConfigured,
         ProviderError.
         """
+        self.manager.expect_gateway()
         numbers = [] if phone in (None, "") else [full_number(phone, self.default_country)]
         found = self.manager.find_user_instance(caller.user_id)
         if found and found.is_made:  # before anybody joins anything
@@ -95,6 +96,8 @@ class Catalog:
         said = {"organization_id": organization_id, "display_name": label, "owner_phones": numbers}
         how = {"pairing_method": "code"}
         made = self.manager.create_user_instance(caller.user_id, organization_id, as_new={**said, **how})
+        with self.transaction() as connection:
+            note_made(connection, caller.user_id, made.name, made.organization_id, label)
         return self.find(caller, str(made.id))
 
     def name_owner(self, entry: Entry, phone: object) -> Entry:
@@ -118,6 +121,12 @@ class Catalog:
         with self.transaction() as connection:
             taken: bool = connection.execute(select(others)).scalar_one()
         return taken or self.is_known(organization_id)
+
+
+def note_made(connection: Connection, user_id: UUID, name: str, organization_id: str | None, label: str) -> None:
+    """Write into its history that a user has made their instance."""
+    told = {"actor": str(user_id), "action": "instance.create", "subject": name}
+    audit.note(connection, **told, scope=organization_id or str(user_id), details={"label": label})
 
 
 def _visible(caller: Principal, *, deleted: bool = False) -> Select[tuple[object, ...]]:

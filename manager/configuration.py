@@ -80,7 +80,8 @@ class Configurations:
         the key. A transaction of its own.
 
         Another URL needs its key along with it, so that nobody can send a key to a server it is not for; with the
-        URL the key goes back too. Raises Malformed with the field's name, StorageUnavailable.
+        URL the key goes back too. With another provider it must be said what becomes of them. Raises Malformed with the
+        field's name, StorageUnavailable.
         """
         given = {name: _checked(name, value) for name, value in values.items()}
         with self._transaction() as connection:
@@ -117,6 +118,9 @@ class Configurations:
 
 
 def _with_its_key(before: Configuration, given: dict[str, Any]) -> dict[str, Any]:
+    by_hand = "url" if before.url else "key" if before.key else None
+    if given.get("provider", before.provider) != before.provider and by_hand and by_hand not in given:
+        raise Malformed(f"{by_hand} must be given along with another provider, or null", field=by_hand)
     if given.get("url", before.url) == before.url:
         needs_key = before.url is not None and "key" in given and given["key"] is None
     elif given["url"] is None:

@@ -36,9 +36,18 @@ class Gateways:
         """The server of an instance. Raises NotConfigured, SwitchedOff."""
         if not self.enabled():
             raise SwitchedOff("WhatsApp is switched off")
-        if not self.is_there(provider):
-            raise NotConfigured("WhatsApp is not configured", missing=list(NEEDED.get(provider, ())))
+        if not self.has(provider):
+            raise NotConfigured("WhatsApp is not configured", missing=list(self.needed(provider)))
         return self.upstreams[provider]
+
+    @staticmethod
+    def needed(provider: str) -> tuple[str, ...]:
+        """The settings that name its server: of its URL, and of its key."""
+        return NEEDED.get(provider, ())
+
+    def has(self, provider: str) -> bool:
+        """Whether there is such a server, as far as the configuration says."""
+        return provider in self.upstreams and self.is_there(provider)
 
     def for_new(self) -> Upstream:
         """The server of new instances. Raises NotConfigured, SwitchedOff."""
@@ -46,4 +55,4 @@ class Gateways:
 
     def ready(self) -> list[Upstream]:
         """Those that are configured; none while WhatsApp is switched off."""
-        return [one for name, one in self.upstreams.items() if self.enabled() and self.is_there(name)]
+        return [one for name, one in self.upstreams.items() if self.enabled() and self.has(name)]

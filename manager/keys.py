@@ -82,6 +82,13 @@ class KeyCabinet:
         with self.transaction() as connection:
             return [self.vault.open(sealed)["jwt_key"] for sealed in connection.execute(query).scalars()]
 
+    def provider_of(self, instance: str) -> str | None:
+        """Which kind of gateway an instance is on; None where there is none of this name."""
+        query = select(Instance.provider).where(Instance.instance_name == instance)
+        with self.transaction() as connection:
+            provider: str | None = connection.execute(query).scalar()
+        return provider
+
     def user_instance(self, user_id: str) -> Holder | None:
         """A user's instance; None also for what is no user id."""
         try:

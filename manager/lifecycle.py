@@ -71,6 +71,12 @@ class Standing:
         return self.reason or (LOGGED_OUT if self.ended_at else None)
 
     @property
+    def was_paired(self) -> bool:
+        """Whether a phone was ever on it, or is on its way: what ended the newest code was a sign of life as well."""
+        is_taken = self.pairing is None and self.alive_at is not None and self.alive_at == self.pairing_at
+        return is_taken or self.connected_at is not None
+
+    @property
     def status(self) -> Status:
         if self.pairing is not None:
             return Status.QR_PENDING
@@ -191,10 +197,11 @@ def seen(before: Standing, state: State, at: datetime, *, ended: bool = False) -
 
 
 def identified(before: Standing, found: Found | None) -> Standing:
-    """The gateway's list said whose phone it is; a report that names one counts more."""
-    if found is None or found.phone is None or before.phone:
+    """The gateway was asked whose phone it is; a report that names one counts more."""
+    if found is None or found.phone is None or (before.phone and before.phone_at):
         return before
-    return replace(before, phone=found.phone, profile_name=found.profile_name or before.profile_name)
+    known_name = before.profile_name if before.phone in (None, found.phone) else None
+    return replace(before, phone=found.phone, profile_name=found.profile_name or known_name)
 
 
 def parted(before: Standing) -> Standing:
@@ -211,15 +218,15 @@ def needs_making(record: InstanceRecord, at: datetime) -> bool:
     """Whether a connection asked for now would lead nowhere: the phone was unpaired by us (2.3.x goes deaf), the
     gateway's codes are used up, or it was asked a minute ago and shows none. What was ever paired may be coming
     back by itself: that is never taken for stuck, for making it anew costs the pairing."""
-    never_paired = record.standing.connected_at is None
-    stuck = never_paired and record.standing.state is State.CONNECTING and record.standing.pairing is None
+    standing = record.standing
+    stuck = not standing.was_paired and standing.state is State.CONNECTING and standing.pairing is None
     waited = record.asked_at is not None and at - record.asked_at > CODE_WITHIN
-    return record.spent or record.standing.state is State.REFUSED or (stuck and waited)
+    return record.spent or standing.state is State.REFUSED or (stuck and waited)
 
 
 def takes_no_number(standing: Standing) -> bool:
     """While it shows codes the gateway pairs by QR; what was paired connects without any."""
-    return standing.state is State.CONNECTING and (standing.pairing is not None or standing.connected_at is None)
+    return standing.state is State.CONNECTING and (standing.pairing is not None or not standing.was_paired)
 
 
 def _now(before: Standing, state: State) -> Standing:

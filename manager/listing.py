@@ -14,11 +14,11 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Connection, RowMapping, select
 
-from core import audit
 from core.clock import Clock
 from core.db import Transaction
 from core.errors import StorageUnavailable
 from manager.asking import Asking, Key
+from manager.catalog import note_made
 from manager.lifecycle import Status
 from manager.providers.port import Found, State
 from manager.service import WhatsAppManager
@@ -62,6 +62,11 @@ class Question:
     organization_id: str | None = None
     limit: int = 50
     after: str = ""
+
+    @property
+    def kept_as(self) -> "Question":
+        """What is read and kept: of one's own all there is, so that nobody's questions push out what others know."""
+        return Question(owner=self.owner) if self.owner else self
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,12 +115,14 @@ class Instances:
         Raises StorageUnavailable where the database is away, nothing was read before and no gateway knows better.
         """
         try:
-            listing = self._from_storage(question)
+            listing = self._from_storage(question.kept_as)
         except StorageUnavailable as error:
             log.warning("listing_without_storage", db_code=error.details.get("dbCode"))
-            known = self._snapshots.find(question, self._clock.now())
+            known = self._snapshots.find(question.kept_as, self._clock.now())
             listing = known or self._told(question, error)
             refresh = refresh and known is not None and not self._sparing
+        theirs = [one for one in listing.items if question.organization_id in (None, one.organization_id)]
+        listing = replace(listing, items=theirs)
         return self._refreshed(listing) if refresh else listing
 
     def create(self, user_id: UUID, organization_id: str | None, label: str) -> Listed:
@@ -127,8 +134,7 @@ class Instances:
         self._manager.create_user_instance(user_id, organization_id, as_new={**said, "display_name": label})
         with self._transaction() as connection:
             [made] = _read(connection, Question(owner=user_id))
-            told = {"actor": str(user_id), "action": "instance.create", "subject": made.name}
-            audit.note(connection, **told, scope=made.organization_id or str(user_id), details={"label": label})
+            note_made(connection, user_id, made.name, made.organization_id, label)
         return made
 
     def _from_storage(self, question: Question) -> Listing:

@@ -15,13 +15,21 @@ from sqlalchemy import ColumnElement, Connection, and_, func, or_, select
 from core import events
 from core.clock import Clock
 from core.db import Transaction
-from core.errors import AppError
+from core.errors import AppError, ProviderError
 from manager import store
 from manager.fold import told
-from manager.lifecycle import InstanceRecord, Lifetimes, Standing, identified, pairing_shown, seen
-from manager.providers.port import Found, Snapshot, State
+from manager.lifecycle import (
+    InstanceRecord,
+    Lifetimes,
+    Standing,
+    Status,
+    asked,
+    identified,
+    pairing_shown,
+    seen,
+)
+from manager.providers.port import Found, Provider, Snapshot, State
 from manager.tables import Instance
-from manager.upstream import Upstream
 
 log = structlog.get_logger()
 EVERY = timedelta(seconds=3)
@@ -32,18 +40,21 @@ IN_FLIGHT = 8
 
 @dataclass(frozen=True, kw_only=True)
 class Lookout:
-    """Over one gateway server. `rung` is told the users whose feed has grown."""
+    """Over one gateway server, the one that is called `name`. `provider`: in a hurry, and without retries, for it is
+    asked again by itself. `rung` is told the users whose feed has grown."""
 
-    upstream: Upstream
+    name: str
+    provider: Provider
     transaction: Transaction
     clock: Clock
     lifetimes: Lifetimes
     rung: Callable[[list[str]], None]
 
-    def look(self) -> int:
-        """Look at those that are due. How many turned out to stand differently."""
+    def look(self, *, late: bool = False) -> int:
+        """Look at those that are due; `late`: at those that wait for a phone for longer, as after a time in which
+        nobody looked. How many turned out to stand differently."""
         with self.transaction() as connection:
-            due = _due(connection, self.upstream.name)
+            due = _due(connection, self.name, _waiting() if late else _moving())
         if not due:
             return 0
         with ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="lookout") as pool:
@@ -51,18 +62,26 @@ class Lookout:
 
     def _look(self, record: InstanceRecord) -> bool:
         try:
-            shown = self.upstream.provider.state(record.gateway_name)
-            unknown = shown.state is State.CONNECTED and record.standing.phone is None
-            found = self.upstream.provider.identity(record.gateway_name) if unknown else None
+            shown = self.provider.state(record.gateway_name)
+            found = self._identity(record) if shown.state is State.CONNECTED else None
             return self._take(record, shown, found)
         except AppError as error:
             log.warning("look_failed", instance=record.name, code=error.code)
             return False
 
+    def _identity(self, record: InstanceRecord) -> Found | None:
+        """Whose phone is on it: it may be another one than before. Where the gateway does not say now, the next look
+        asks again."""
+        try:
+            return self.provider.identity(record.gateway_name)
+        except ProviderError as error:
+            log.warning("identity_unknown", instance=record.name, code=error.code)
+            return None
+
     def _take(self, record: InstanceRecord, shown: Snapshot, found: Found | None) -> bool:
         with self.transaction() as connection:
             before = store.lock(connection, record.id)
-            if before.updated_at != record.updated_at:  # whoever changed it knew better
+            if before.spent or before.updated_at != record.updated_at:  # whoever changed it, or parts, knows better
                 return False
             after = self._after(before.standing, shown, found)
             if after == before.standing:
@@ -76,7 +95,9 @@ class Lookout:
     def _after(self, before: Standing, shown: Snapshot, found: Found | None) -> Standing:
         now = self.clock.now()
         after = identified(seen(before, shown.state, now, ended=shown.ended), found)
-        if shown.pairing is None or _has_code(after, now):
+        if shown.pairing is None:  # a code whose time is over, and that has no successor, has ended
+            return asked(after, now) if shown.state is State.CONNECTING else after
+        if _has_code(after, now):
             return after
         return pairing_shown(after, shown.pairing, now + self.lifetimes.of(shown.pairing))
 
@@ -87,12 +108,16 @@ def _has_code(standing: Standing, now: datetime) -> bool:
     return bool(pairing and pairing.pairing_code and until and until > now)
 
 
-def _due(connection: Connection, provider: str) -> Sequence[InstanceRecord]:
+def _due(connection: Connection, provider: str, which: ColumnElement[bool]) -> Sequence[InstanceRecord]:
     """Those that changed last come first."""
     on_it = (Instance.provider == provider, Instance.hooked_at.is_not(None), Instance.deleted_at.is_(None))
-    query = select(Instance.__table__).where(*on_it, ~Instance.spent, _moving())
+    query = select(Instance.__table__).where(*on_it, ~Instance.spent, which)
     rows = connection.execute(query.order_by(Instance.updated_at.desc()).limit(AT_ONCE)).mappings()
     return [store.record_of(row) for row in rows]
+
+
+def _waiting() -> ColumnElement[bool]:
+    return Instance.status.in_((Status.CONNECTING, Status.QR_PENDING))
 
 
 def _moving() -> ColumnElement[bool]:

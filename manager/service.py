@@ -46,6 +46,8 @@ FRESH_FOR = timedelta(seconds=5)  # a code with less time left is not worth show
 LOOK_EVERY_S = 0.2
 LOGOUT, CLOSE, DELETE = "logout", "close", "delete"
 PARTINGS = (LOGOUT, CLOSE, DELETE)
+# what another gateway's clock has said: against the next one's its reports would count as old
+CLOCKS = ("state_at", "reason_at", "alive_at", "ended_at", "pairing_at", "phone_at")
 SAYS_CLOSED = (ProviderError, NotConnected)  # not a time-out, a wrong number, or the server's own trouble
 
 
@@ -81,6 +83,10 @@ class WhatsAppManager:
         self._lifetimes, self._rung, self._default_country = lifetimes, rung, default_country
         self._sleep, self._wait_s = sleep, wait_s
 
+    def expect_gateway(self) -> None:
+        """Raises NotConfigured, SwitchedOff: before anything is asked or written."""
+        self._gateways.for_new()
+
     def find_user_instance(self, user_id: UUID) -> InstanceRecord | None:
         with self._transaction() as connection:
             return store.find_by_user(connection, user_id)
@@ -98,7 +104,7 @@ class WhatsAppManager:
 
         Raises NotConfigured, ProviderError, Conflict, StorageUnavailable.
         """
-        self._gateways.for_new()  # before anything is written
+        self.expect_gateway()
         with self._leases.hold(instance_name_for(user_id), "create") as lease:
             record = self._row(user_id, organization_id, as_new)
             if not record.hooked:
@@ -119,7 +125,7 @@ class WhatsAppManager:
         by the live channel. Raises PhoneRequired, InvalidPhone, NotConfigured, ProviderError, Conflict,
         StorageUnavailable.
         """
-        self._gateways.for_new()  # before anything is written
+        self.expect_gateway()
         number = full_number(phone, self._default_country) if by_code else None
         with self._leases.hold(instance_name_for(user_id), "connect") as lease:
             record = self._row(user_id, organization_id)
@@ -144,12 +150,16 @@ class WhatsAppManager:
     def part_user_whatsapp(self, user_id: UUID, how: str = LOGOUT) -> InstanceRecord:
         """`logout` unpairs the phone, `close` also takes the instance off the gateway, `delete` hides it as well.
 
-        The row stays, and connecting brings it back, with a new pairing. Raises NotFound, NotConfigured,
-        ProviderError, Conflict, StorageUnavailable.
+        The row stays, and connecting brings it back, with a new pairing. Where its gateway is configured no more
+        nobody is asked, and it is on none from here on. Raises NotFound, NotConfigured, ProviderError, Conflict,
+        StorageUnavailable.
         """
-        upstream = self._upstream(self._found(user_id))
+        self._found(user_id)
         with self._leases.hold(instance_name_for(user_id), how) as lease:
             record = self._row_of(user_id)
+            if not self._gateways.has(record.provider):
+                return self._part(record, CLOSE if how == LOGOUT else how, is_gone=True)
+            upstream = self._upstream(record)
             with self._transaction() as connection:  # first: how far a logout that fails has got, nobody knows
                 store.mark(connection, record.id, spent=True)
             upstream.logout(lease, record)
@@ -226,7 +236,7 @@ class WhatsAppManager:
         return self._gateways.of(record.provider)
 
     def _found(self, user_id: UUID) -> InstanceRecord:
-        self._gateways.for_new()  # where nothing is configured, that is the answer to everything
+        self.expect_gateway()  # where nothing is configured, that is the answer to everything
         if record := self.find_user_instance(user_id):
             return record
         raise NotFound("This user has no WhatsApp instance", code="INSTANCE_NOT_FOUND")
@@ -245,8 +255,9 @@ class WhatsAppManager:
             if as_new and record.is_made:
                 raise already_made()
             provider = provider if record.homeless else record.provider
-            if as_new or record.deleted or provider != record.provider:
-                store.mark(connection, record.id, deleted_at=None, provider=provider, **(as_new or {}))
+            moved: dict[str, object] = {} if provider == record.provider else dict.fromkeys(CLOCKS)
+            if as_new or record.deleted or moved:
+                store.mark(connection, record.id, deleted_at=None, provider=provider, **moved, **(as_new or {}))
         return replace(record, deleted=False, provider=provider)
 
     def _row_of(self, user_id: UUID) -> InstanceRecord:
@@ -274,9 +285,11 @@ class WhatsAppManager:
 
     def _looked(self, upstream: Upstream, lease: Lease, record: InstanceRecord) -> InstanceRecord:
         found = upstream.look(lease, record)
+        is_news = found is State.CONNECTED and record.standing.state is not found
+        known = upstream.identity(lease, record) if is_news and upstream.provider.silent else None
         now = self._clock.now()
         lease.renew()
-        return self._change(record, lambda before: seen(before, found, now))
+        return self._change(record, lambda before: identified(seen(before, found, now), known))
 
     def _settle(self, name: str) -> None:
         with self._leases.hold(name, "settle") as lease:
@@ -291,7 +304,8 @@ class WhatsAppManager:
         """Keep and tell what the gateway's answer brought; and `columns` of the row."""
         now = self._clock.now()
         if snapshot.state is State.CONNECTED:
-            known = None if record.standing.phone else upstream.identity(lease, record)
+            is_told = record.standing.phone and not upstream.provider.silent
+            known = None if is_told else upstream.identity(lease, record)
             return self._change(record, lambda before: identified(seen(before, State.CONNECTED, now), known))
 
         def shown(before: Standing) -> Standing:

@@ -111,9 +111,13 @@ class Upstream:
         return self.provider.state(record.gateway_name).state
 
     def identity(self, lease: Lease, record: InstanceRecord) -> Found | None:
-        """Whose phone is connected; for an instance that we did not pair ourselves."""
+        """Whose phone is connected, where no webhook says it; None also where the gateway does not say it now."""
         lease.renew()
-        return self.provider.identity(record.gateway_name)
+        try:
+            return self.provider.identity(record.gateway_name)
+        except ProviderError as error:
+            log.warning("identity_unknown", instance=record.name, code=error.code)
+            return None
 
     def hook_of(self, record: InstanceRecord) -> Hook:
         """Where and how the gateway shall post this instance's events."""

@@ -31,7 +31,7 @@ FROM whatsapp_instances WHERE deleted_at IS NULL
 """)
 HOOKED = text("""
 SELECT coalesce(gateway_name, instance_name) FROM whatsapp_instances
-WHERE deleted_at IS NULL AND hooked_at IS NOT NULL
+WHERE deleted_at IS NULL AND hooked_at IS NOT NULL AND provider = 'evolution'
 """)
 NEWEST = text("SELECT extract(epoch FROM now() - max(received_at)) FROM webhook_events")
 UNDER_WATCH = text("SELECT count(*) FROM instance_health WHERE checked_at IS NOT NULL")
@@ -91,22 +91,32 @@ def secrets(system: "System") -> Iterator[Finding]:
 
 
 def gateway(system: "System") -> Iterator[Finding]:
-    """B030, B049, H038: is it there, does it take our key, which one is it?"""
-    if system.gateway is None:
-        yield fail("gateway", "EVOLUTION_API_URL and EVOLUTION_API_KEY are not set")
-        return
+    """B030, B049, H038: is it there, does it take our key, which one is it? All that are configured."""
+    gateways = system.servers.gateways
+    if not gateways.enabled():
+        yield note("gateway", "WhatsApp is switched off")
+    elif system.gateway is None:
+        yield fail("gateway", f"{' and '.join(gateways.needed(gateways.default()))} are not set")
+    for upstream in gateways.ready():
+        yield from _server(system, upstream.name)
+
+
+def _server(system: "System", name: str) -> Iterator[Finding]:
+    gateways = system.servers.gateways
+    provider, (url, key) = gateways.upstreams[name].provider, gateways.needed(name)
     try:
-        system.gateway.ping()
+        provider.ping()
     except LicenceRequired:
         yield fail("gateway", "it waits for its licence to be activated (Evolution 2.4)")
     except ProviderRefused:
-        yield fail("gateway", "it refuses EVOLUTION_API_KEY: use its AUTHENTICATION_API_KEY")
+        yield fail("gateway", f"{name} refuses {key}")
     except ProviderError as error:
-        yield fail("gateway", f"{error.message}: is EVOLUTION_API_URL right, and reachable from here?")
+        yield fail("gateway", f"{name}: {error.message}: is {url} right, and reachable from here?")
     else:
-        yield ok("gateway", "answers, and takes our key")
-        yield from _version(system.gateway.version() or "unknown")
-        yield _bulk(system.gateway.states() is not None)
+        yield ok("gateway", f"{name} answers, and takes our key")
+        if name == "evolution":
+            yield from _version(provider.version() or "unknown")
+            yield _bulk(provider.states() is not None)
 
 
 def _version(version: str) -> Iterator[Finding]:
@@ -126,8 +136,9 @@ def instances(system: "System") -> Iterator[Finding]:
     with system.transaction() as connection:
         row = connection.execute(INSTANCES).one()
     yield ok("instances", f"{row.rows}, of which {row.connected} connected")
-    if system.gateway:
-        yield from _missing(system, {found.name for found in system.gateway.instances()})
+    for upstream in system.servers.gateways.ready():
+        if upstream.name == "evolution":  # of the others' lists an instance may be missing, and be well
+            yield from _missing(system, {found.name for found in upstream.provider.instances()})
     if row.unbound:
         yield note("instances", f"{row.unbound} without a user: scripts/migrate_whatsapp.py check")
 

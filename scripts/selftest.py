@@ -15,7 +15,7 @@ import requests
 from sqlalchemy import text
 
 from core import migrate
-from core.errors import AppError
+from core.errors import AppError, NotOffered
 from scripts.opened import opened
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class Trial:
 
     def __init__(self, system: "System") -> None:
         self.system, self.user, self.number = system, uuid4(), f"SELFTEST{uuid4().hex[:12].upper()}"
+        self.token = ""  # of the trial's webhook, once it is made
 
     def schema(self) -> str:
         if migrate.current(self.system.engine) != migrate.newest():
@@ -50,23 +51,29 @@ class Trial:
         return "user_id and its indexes are there"
 
     def gateway(self) -> str:
-        if self.system.gateway is None:
-            raise Failed("EVOLUTION_API_URL and EVOLUTION_API_KEY are not set")
-        self.system.gateway.ping()
-        return "answers, and takes our key"
+        upstream = self.system.servers.gateways.for_new()
+        upstream.provider.ping()
+        return f"{upstream.name} answers, and takes our key"
 
     def creation(self) -> str:
         with self.system.transaction() as connection:
             connection.execute(text("INSERT INTO profiles (id, name) VALUES (:user, 'selftest')"), {"user": self.user})
         record = self.system.manager.ensure_user_instance(self.user)
-        found = self.system.gateway.hook(record.gateway_name) if self.system.gateway else None
+        upstream = self.system.servers.gateways.for_new()
+        self.token = upstream.hook_of(record).token
+        try:
+            found = upstream.provider.hook(record.gateway_name)
+        except NotOffered:
+            return f"{record.name} was made; where its webhook points {upstream.name} does not say"
         if found is None or not found.enabled:
             raise Failed("the instance was made, and its webhook does not point anywhere")
+        self.token = found.token or ""
         return f"{record.name} was made, its webhook points to {found.url}"
 
     def webhook(self) -> str:
         name = f"user_{self.user}"
-        answer = requests.post(self._entrance(), json=self._message(name), headers=self._credential(name), timeout=10)
+        credential = {"X-Webhook-Token": self.token}
+        answer = requests.post(self._entrance(), json=self._message(name), headers=credential, timeout=10)
         if answer.status_code != 200:
             raise Failed(f"our entrance answers {answer.status_code}")
         self._arrive()
@@ -98,10 +105,6 @@ class Trial:
 
     def _entrance(self) -> str:
         return f"http://{self.system.settings.host}:{self.system.settings.port}/api/webhook/user/{self.user}"
-
-    def _credential(self, name: str) -> dict[str, str]:
-        found = self.system.gateway.hook(name) if self.system.gateway else None
-        return {"X-Webhook-Token": found.token or "" if found else ""}
 
     def _message(self, name: str) -> dict[str, Any]:
         key = {"remoteJid": "5511999990000@s.whatsapp.net", "fromMe": False, "id": self.number}

@@ -15,7 +15,7 @@ from core.errors import Malformed
 
 PARSED_BELOW = 1024 * 1024  # bytes; larger bodies are judged by the worker, not while the sender waits
 PEEKED_BELOW = 64 * 1024  # bytes; Evolution names the instance before the data
-_PEEKED = re.compile(rb'"instance"\s*+:\s*+"([A-Za-z0-9_-]{1,64})"')
+_PEEKED = re.compile(rb'"instance(?:Id)?"\s*+:\s*+"([A-Za-z0-9_-]{1,64})"')
 NAMED_BY = ("instance", "session", "instanceId")
 INSTANCE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 EVENT = re.compile(r"[A-Za-z0-9._-]{1,64}")

@@ -27,11 +27,13 @@ REFUSED = "Unknown webhook credential"
 
 @dataclass(frozen=True, kw_only=True)
 class KeyOwner:
-    """The instance a key belongs to, and what its gateway calls it. None: a shared secret, which may speak for any."""
+    """The instance a key belongs to, and what its gateway calls it. None: a shared secret, which may speak for any, or
+    for those on the `gateway` that it names."""
 
     instance: str | None = None
     user_id: str | None = None
     gateway_name: str | None = None
+    gateway: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +52,9 @@ class KeyRing(Protocol):
 
     def by_instance(self, instance: str) -> Sequence[str]:
         """The live `jwt_key`s of an instance."""
+
+    def gateway_of(self, instance: str) -> str | None:
+        """The gateway that an instance is on."""
 
     def by_user(self, user_id: str) -> KeyOwner | None:
         """The instance of a user."""
@@ -99,6 +104,8 @@ class Gate:
                 owner.user_id,
                 instance.removeprefix("user_"),
             )
+        if owner.gateway is not None:
+            return self._gateway_of(instance) in (None, owner.gateway)
         if path_user is None or instance == f"user_{path_user}":
             return True
         named = self._instance_of(path_user)
@@ -130,6 +137,10 @@ class Gate:
         """Only an instance that is there is remembered: a new one's first event must not wait."""
         key = ("user", user_id)
         return self._memory.recall(key, None) or self._memory.ask(key, lambda: self._keys.by_user(user_id))
+
+    def _gateway_of(self, instance: str) -> str | None:
+        key = ("gateway", instance)
+        return self._memory.recall(key, None) or self._memory.ask(key, lambda: self._keys.gateway_of(instance))
 
     def _is_key_of(self, instance: str, bearer: str) -> bool:
         """Whether a key of the instance has signed this; a key made a moment ago counts."""

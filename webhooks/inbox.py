@@ -53,18 +53,20 @@ FIND = "SELECT key, id FROM webhook_events WHERE key = ANY(%(keys)b::bytea[])"
 
 @dataclass(frozen=True, kw_only=True)
 class Delivery:
-    """What came in, scrubbed. `problem` sends it to the quarantine instead of a lane; with neither, the log has it."""
+    """What came in, scrubbed. `problem` sends it to the quarantine instead of a lane; with neither, the log has it.
+    `apart` tells it from others that say the same, where the gateway never sends one twice."""
 
     instance: str | None
     event: str | None
     body: bytes
     problem: str | None = None
+    apart: bytes = b""
 
     @property
     def key(self) -> bytes:
         """What makes it the same delivery. One that went to the wrong address is another than the one that did not."""
         problem = b"\1" + self.problem.encode() if self.problem else b""
-        return hashlib.sha256((self.instance or "").encode() + problem + b"\0" + self.body).digest()
+        return hashlib.sha256((self.instance or "").encode() + problem + b"\0" + self.body + self.apart).digest()
 
 
 @dataclass(frozen=True, kw_only=True)

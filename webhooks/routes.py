@@ -5,10 +5,13 @@ nothing but these paths and hands everything else on. Evolution gives an event u
 422 and follows redirects as GET: so there is one route for all spellings, and our own trouble is a 503.
 """
 
+import contextlib
 import json
 import re
-from collections.abc import Callable, Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import structlog
 from prometheus_client import Counter
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 ROUTE = re.compile(
     r"/+api/+webhook/+(?:whatsapp|evolution|(?P<signed>broker)|user/+(?P<user>[^/]+)"
-    r"|(?:t|wppconnect)/+(?P<token>[^/]+))(?:/+(?P<suffix>[^/]+))?/*"
+    r"|(?:t|(?P<unrepeated>wppconnect))/+(?P<token>[^/]+))(?:/+(?P<suffix>[^/]+))?/*"
 )
 SIGNATURES = ("HTTP_X_SIGNATURE", "HTTP_X_SIGNATURE_256")
 SIGNED_AT_MOST = 2 * 1024 * 1024  # bytes: who signs the body is known only when all of it is there
@@ -49,7 +52,8 @@ STATUS = {
 }  # fmt: skip
 ANSWERS = Counter("zelador_webhooks", "Deliveries answered", ["answer"])
 STORED, DUPLICATE, QUARANTINED = (ANSWERS.labels(word) for word in ("stored", "duplicate", "quarantined"))
-KNOWN_BY_SIGNATURE = Sender(owner=KeyOwner())  # it speaks for all of its instances
+KNOWN_BY_SIGNATURE = Sender(owner=KeyOwner(gateway="broker"))  # it speaks for all of its instances
+UNPROVEN_AT_ONCE = 8  # larger bodies in memory of which nobody knows yet who signed them
 COUNTED = {"stored": STORED, "duplicate": DUPLICATE, "quarantined": QUARANTINED}
 
 
@@ -68,6 +72,7 @@ class Entrance:
     ) -> None:
         self._application, self._gate, self._inbox, self._limit = application, gate, inbox, limit
         self._reaper, self._is_signed = reaper or Reaper(), is_signed
+        self._unproven = threading.BoundedSemaphore(UNPROVEN_AT_ONCE)
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         route = ROUTE.fullmatch(environ["PATH_INFO"])
@@ -106,11 +111,25 @@ class Entrance:
         if not signature:
             raise Unauthenticated(REFUSED)
         _check_type(environ)
-        with self._reaper.watch(environ):
+        with self._place_for(environ), self._reaper.watch(environ):
             body = read_at_most(environ, min(self._limit, SIGNED_AT_MOST))
-        if not self._is_signed(body, signature):
-            raise Unauthenticated(REFUSED)
+            if not self._is_signed(body, signature):
+                raise Unauthenticated(REFUSED)
         return body
+
+    @contextlib.contextmanager
+    def _place_for(self, environ: "WSGIEnvironment") -> Iterator[None]:
+        """One of a few, for a body that is not small: strangers must not fill our memory. Raises NotNow."""
+        declared = environ.get("CONTENT_LENGTH") or ""
+        if declared and int(declared) <= PEEKED_BELOW:
+            yield
+        elif self._unproven.acquire(blocking=False):
+            try:
+                yield
+            finally:
+                self._unproven.release()
+        else:
+            raise NotNow("Too many large deliveries at once")
 
     def _keep(self, sender: Sender, body: bytes, route: re.Match[str]) -> Receipt:
         receipt = self._record(sender, scrub(body), route)
@@ -140,7 +159,10 @@ class Entrance:
             problem, instance = "instance_mismatch", owner.instance  # not in the name of whom it spoke of
         if problem:
             log.warning("delivery_quarantined", reason=problem, instance=instance)
-        return self._inbox.record(Delivery(instance=instance, event=envelope.event, body=body, problem=problem))
+        # a session that parts again says so in the same bytes, without a time; no delivery of this gateway is repeated
+        apart = uuid4().bytes if route["unrepeated"] else b""
+        kept = Delivery(instance=instance, event=envelope.event, body=body, problem=problem, apart=apart)
+        return self._inbox.record(kept)
 
     def _prove(self, sender: Sender, instance: str | None, body: bytes) -> KeyOwner:
         return self._gate.prove(sender, instance or peek_instance(body)).owner if sender.bearer else sender.owner

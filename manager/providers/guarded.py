@@ -28,6 +28,8 @@ log = structlog.get_logger()
 T = TypeVar("T")
 FOR_EVER_S = 1e9
 KEYLESS = "states"  # the one call that a gateway may answer without looking at our key
+VERSION = "version"
+UNASKED = (KEYLESS, VERSION)  # None is a client's own word that its gateway offers none: nobody was asked
 LEFT_ALONE = "The gateway has failed too often, it is left alone for a while"
 
 
@@ -96,6 +98,8 @@ class Breaker:
             if self._counts(error, subject):
                 self._report(error)
             raise
+        if result is None and subject in UNASKED:
+            return result
         self.refused = self.refused and subject == KEYLESS
         self._blame.answered(subject)
         self._report(None)
@@ -176,7 +180,7 @@ class Guarded:
         self._repeated("ping", lambda: self._current().ping())
 
     def version(self) -> str | None:
-        return self._repeated("version", lambda: self._current().version())
+        return self._repeated(VERSION, lambda: self._current().version())
 
     def instances(self) -> list[Found]:
         return self._repeated("instances", lambda: self._current().instances())

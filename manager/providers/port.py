@@ -45,9 +45,10 @@ class Snapshot:
 
 @dataclass(frozen=True, kw_only=True)
 class Hook:
-    """Where and how the gateway shall post its events: our URL, our header token, the key of its bearer."""
+    """Where and how the gateway shall post its events: our URL, our header token, the key of its bearer. The URL may
+    hold the token too."""
 
-    url: str
+    url: str = field(repr=False)
     token: str = field(repr=False)
     jwt_key: str = field(repr=False)
 

@@ -5,14 +5,19 @@ import hmac
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import uuid4
 
 import pytest
 import requests
+from cryptography.fernet import Fernet
+from sqlalchemy import text
 
+from core.crypto import Vault
 from manager.lifecycle import Status
+from manager.providers.port import Snapshot, State
 from manager.service import instance_name_for
+from monitor.pulse import Beat
 from tests.conftest import KEY
 from tests.provider.broker_server import BrokerServer
 from tests.provider.wppconnect_server import WppConnectServer
@@ -82,10 +87,21 @@ def comes_to_be_connected(ask, system):
     """A look sees it; where the gateway tells it too, the worker may take that in after the look."""
 
     def looked():
-        system.upkeep.look_out()
+        look_out(system)
         return status(ask)
 
     return until(looked, lambda found: found["status"] == "connected")
+
+
+def look_out(system, **how):
+    for name in system.upkeep.lookouts:
+        system.upkeep.look_out(name, **how)
+
+
+def set_row(system, columns):
+    """As time, another process or an operator's hand would have it."""
+    with system.transaction() as connection:
+        connection.execute(text(f"UPDATE whatsapp_instances SET {columns}"))
 
 
 def status(ask):
@@ -151,9 +167,71 @@ def test_a_phone_that_parts_is_told_with_its_reason(ask, system, server, user, c
         assert system.monitor.leader.keep()
         system.monitor.clock.advance(seconds=120)
         system.monitor.step()
-        system.upkeep.look_out()
+        look_out(system)
     until(lambda: status(ask)["status"], lambda found: found == "disconnected")
     until(lambda: system.manager.find_user_instance(user).standing.cause, lambda cause: cause == 401)
+
+
+def test_a_phone_that_parts_twice_in_the_same_words_is_believed_twice(ask, system, server, user, connected):
+    """WPPConnect's reports have no time: the second one has the same bytes as the first."""
+    if server.name == "broker":
+        return
+    server.box.unpair(connected)
+    until(lambda: status(ask)["status"], lambda found: found == "disconnected")
+    ask("POST", "/api/whatsapp/connect", {})
+    server.box.scan(connected)
+    comes_to_be_connected(ask, system)
+    server.box.unpair(connected)
+    until(lambda: status(ask)["status"], lambda found: found == "disconnected")
+    assert system.manager.find_user_instance(user).standing.cause == 401
+
+
+def test_another_phone_that_pairs_is_known_by_its_own_number(ask, system, server, connected):
+    other = "5521977770003"
+    ask("POST", "/api/whatsapp/disconnect")
+    ask("POST", "/api/whatsapp/connect", {})
+    if server.name == "broker":
+        server.box.scan(connected, other)
+    else:
+        server.box.phone = other
+        server.box.scan(connected)
+    assert comes_to_be_connected(ask, system)["phoneNumber"] == other
+
+
+def test_a_gateway_that_does_not_say_whose_phone_it_is_is_connected_all_the_same(ask, system, server, user):
+    if server.name == "wppconnect":
+        server.box.faceless = True
+    ask("POST", "/api/whatsapp/connect", {})
+    server.box.scan(instance_name_for(user))
+    assert comes_to_be_connected(ask, system)["status"] == "connected"
+
+
+def test_a_phone_that_pairs_while_nobody_looks_is_found_later(ask, system, server, user):
+    """The monitor was away, or WhatsApp was switched off."""
+    ask("POST", "/api/whatsapp/connect", {})
+    server.box.scan(instance_name_for(user))
+    until(lambda: system.queue_stats()["pending"], lambda pending: pending == 0)
+    set_row(system, "updated_at = now() - interval '2 hours', asked_at = now() - interval '2 hours'")
+    look_out(system)
+    assert status(ask)["status"] != "connected"
+    look_out(system, late=True)
+    assert status(ask)["status"] == "connected"
+
+
+def test_who_is_parting_is_not_told_to_be_connected(ask, system, server, user):
+    """The gateway was asked before the logout, and the answer comes after its beginning."""
+
+    class Parting:
+        def state(self, name):
+            set_row(system, "spent = true")
+            return Snapshot(name=name, state=State.CONNECTED)
+
+        def identity(self, _):
+            return None
+
+    ask("POST", "/api/whatsapp/connect", {})
+    assert replace(system.upkeep.lookouts[server.name], provider=Parting()).look() == 0
+    assert status(ask)["status"] == "qr_pending"
 
 
 def test_who_parts_pairs_anew(ask, system, server, user, connected):
@@ -176,7 +254,7 @@ def test_what_is_taken_off_the_gateway_comes_back_with_a_click(ask, system, user
 def test_a_pairing_code_is_shown_and_no_qr_takes_its_place(ask, system, server):
     answer = ask("POST", "/api/whatsapp/connect", {"method": "code", "phone_number": PHONE}).json()
     assert (answer["status"], len(answer["pairingCode"])) == ("qr_pending", 8)
-    system.upkeep.look_out()
+    look_out(system)
     again = ask("POST", "/api/whatsapp/connect", {"method": "code", "phone_number": PHONE}).json()
     assert again["pairingCode"] == answer["pairingCode"]
 
@@ -185,7 +263,7 @@ def test_a_code_that_nobody_scans_ends(ask, system, server, user, rows):
     ask("POST", "/api/whatsapp/connect", {})
     end = server.box.auto_close if server.name == "wppconnect" else server.box.run_out
     end(instance_name_for(user))
-    system.upkeep.look_out()
+    look_out(system)
     assert system.manager.find_user_instance(user).status is Status.DISCONNECTED
     assert ask("POST", "/api/whatsapp/connect", {}).json()["status"] == "qr_pending"
 
@@ -226,6 +304,48 @@ def test_who_is_on_no_gateway_goes_to_the_one_that_makes_new_instances(ask, syst
     assert rows("SELECT provider FROM whatsapp_instances") == [{"provider": "evolution"}]
 
 
+def test_a_gateways_clock_says_nothing_about_the_next_ones_reports(ask, system, server, sandbox, user, chosen, rows):
+    """Evolution sends its host's time, which may be hours ahead."""
+    ask("POST", "/api/whatsapp/connect", {})
+    system.manager.part_user_whatsapp(user, "close")
+    ahead = "now() + interval '3 hours'"
+    set_row(system, f"state_at = {ahead}, pairing_at = {ahead}, alive_at = {ahead}, phone_at = {ahead}")
+    chosen("evolution")
+    ask("POST", "/api/whatsapp/connect", {})
+    scanned = {"instance": instance_name_for(user)}
+    requests.post(f"{sandbox.url}/sandbox/phones/scan", json=scanned, timeout=10).raise_for_status()
+    until(lambda: status(ask)["status"], lambda found: found == "connected")
+
+
+def test_an_instance_on_a_gateway_that_nobody_knows_is_told_so(ask, system, connected):
+    set_row(system, "provider = 'zapi'")
+    answer = ask("POST", "/api/whatsapp/connect", {})
+    assert (answer.status_code, answer.json()["code"]) == (503, "WHATSAPP_NOT_CONFIGURED")
+    assert ask("POST", "/api/whatsapp/disconnect").json()["success"]
+    # whoever makes new instances has it still
+    assert ask("POST", "/api/whatsapp/connect", {}).json()["status"] == "connected"
+
+
+def test_a_monitor_that_has_nothing_to_watch_is_well(system):
+    system.configurations.change("test", enabled=False)
+    assert system.monitor.leader.keep()
+    system.monitor.step()
+    assert system.pulse.beat() is Beat.OK
+
+
+def test_a_watch_that_fails_keeps_no_other_one_from_its_step(ask, system, connected):
+    class Broken:
+        def step(self, _):
+            raise ZeroDivisionError
+
+    assert system.monitor.leader.keep()
+    system.monitor.clock.advance(seconds=120)
+    watches = {**system.monitor.watches, "evolution": Broken()}
+    with pytest.raises(ZeroDivisionError):
+        replace(system.monitor, watches=watches).step()
+    assert status(ask)["health"]["status"] == "healthy"
+
+
 def test_while_whatsapp_is_switched_off_no_gateway_is_asked(ask, system, connected, server):
     system.configurations.change("test", enabled=False)
     answers = [
@@ -237,7 +357,7 @@ def test_while_whatsapp_is_switched_off_no_gateway_is_asked(ask, system, connect
     assert system.monitor.leader.keep()
     system.monitor.clock.advance(seconds=120)
     system.monitor.step()
-    system.upkeep.look_out()
+    look_out(system)
     assert len(server.box.seen) == before
 
 
@@ -257,6 +377,65 @@ def test_only_the_broker_signs_its_deliveries(web, told, server):
 def test_a_secret_path_that_nobody_has_is_refused(web, told):
     answer = requests.post(f"{web}/api/webhook/wppconnect/whk_nobodys", json=told, timeout=10)
     assert answer.status_code == 401
+
+
+def told_of(rows):
+    return [row["reason"] for row in rows("SELECT reason FROM set_aside ORDER BY event_id")]
+
+
+def test_the_broker_speaks_for_nobody_on_another_gateway(ask, web, system, server, user, chosen, rows, sandbox):
+    """Neither in its own events nor in theirs."""
+    if server.name == "wppconnect":
+        return
+    chosen("evolution")
+    ask("POST", "/api/whatsapp/connect", {})
+    name = instance_name_for(user)
+    write(server, web, name, "Forjado")
+    opened = {"event": "connection.update", "instanceId": name, "data": {"state": "open", "statusReason": 200}}
+    assert post(web, opened, KEY).json()["status"] == "quarantined"
+    assert told_of(rows) == ["instance_mismatch"] * 2
+
+
+def test_a_large_delivery_of_the_broker_finds_its_instance(ask, web, server, user):
+    if server.name == "wppconnect":
+        return
+    ask("POST", "/api/whatsapp/connect", {})
+    told = {"event": "POLL_CHOICE", "instanceId": instance_name_for(user), "payload": {"x": "a" * 1_100_000}}
+    body = json.dumps(told).encode()
+    headers = {"Content-Type": "application/json", "X-Signature": hmac.new(KEY.encode(), body, "sha256").hexdigest()}
+    answer = requests.post(f"{web}/api/webhook/broker/poll-choice", data=body, headers=headers, timeout=10)
+    assert (answer.status_code, answer.json()["status"]) == (200, "stored")
+
+
+class TestSetByHand:
+    """The environment names none of them."""
+
+    @pytest.fixture
+    def variables(self):
+        return {"RATE_LIMIT_CONNECTS": "0"}
+
+    @pytest.fixture
+    def by_hand(self, system, server):
+        system.configurations.change("test", provider=server.name, url=server.box.url, key=KEY)
+
+    def test_a_key_that_is_lost_signs_nothing(self, system, web, told, server, by_hand):
+        sealed = Vault(Fernet.generate_key().decode()).seal({"key": KEY})
+        with system.transaction() as connection:
+            new = text("UPDATE system_configuration SET whatsapp_evolution_api_key = :sealed")
+            connection.execute(new, {"sealed": sealed})
+        system.configurations.change("test", enabled=True)
+        assert post(web, told, "lost").status_code == 401
+
+    @pytest.mark.parametrize("how", ["logout", "close", "delete"])
+    def test_who_is_left_on_a_gateway_that_is_no_more_can_part_and_begin_anew(
+        self, ask, system, user, rows, by_hand, how
+    ):
+        ask("POST", "/api/whatsapp/connect", {})
+        system.configurations.change("test", provider=None, url=None)
+        assert ask("POST", "/api/whatsapp/connect", {}).json()["code"] == "WHATSAPP_NOT_CONFIGURED"
+        system.manager.part_user_whatsapp(user, how)
+        assert ask("POST", "/api/whatsapp/connect", {}).json()["status"] == "qr_pending"
+        assert rows("SELECT provider FROM whatsapp_instances") == [{"provider": "evolution"}]
 
 
 class TestItsOwnSecret:

@@ -1,5 +1,6 @@
 """The WPPConnect client against a server with that server's quirks, and one that answers whatever a test wants."""
 
+import contextlib
 import json
 import threading
 import traceback
@@ -272,9 +273,37 @@ def test_a_status_of_connected_is_not_believed_alone(server, client, paired):
     assert client.state(paired).state is State.DISCONNECTED
 
 
+def test_no_library_writes_the_secret_into_a_log(rude, rudely, caplog):
+    """urllib3 warns of odd headers, and names the URL."""
+
+    def odd(handler):
+        body = b'{"response":[]}'
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n odd\r\nX y\r\n\r\n%b" % (len(body), body))
+
+    rude.plays(odd)
+    with contextlib.suppress(ProviderError):
+        rudely.instances()
+    assert rude.seen
+    assert KEY not in caplog.text
+
+
+def test_a_single_no_is_a_flap(server, client, paired):
+    server.flapping.add(paired)
+    assert client.state(paired).state is State.CONNECTED
+
+
 def test_a_browser_that_hangs_leaves_it_open(server, hurried, paired):
     server.hanging.add(paired)
     assert hurried.state(paired).state is State.UNKNOWN
+
+
+def test_a_call_of_several_requests_ends_in_its_time(server, hurried, paired):
+    """A start that never answers and a check that hangs use all of it: nothing more is sent."""
+    server.mute.add(paired)
+    server.hanging.add(paired)
+    with pytest.raises(TimedOut):
+        hurried.connect(paired)
+    assert "close-session" not in routes(server, paired)
 
 
 def test_a_browser_that_died_is_closed_and_started_again_without_a_new_pairing(server, client, paired):

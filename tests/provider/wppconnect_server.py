@@ -47,7 +47,8 @@ class Entry:
 class WppConnectServer:
     """`slow`: browsers wait for `boot`. `mute`, `hanging`: sessions whose start, whose check is never answered.
     `nameless`: webhooks of pairing lack `session`. `failing`: a message is taken and not sent. `listing`: as before
-    2.2.1. `cli_secret`: the secret came on the command line, which some routes do not look at. `seen`: (method, path,
+    2.2.1. `cli_secret`: the secret came on the command line, which some routes do not look at. `phone`: whose scans.
+    `faceless`: it does not say whose phone it is. `flapping`: sessions whose next check says no. `seen`: (method, path,
     headers, body) of every request."""
 
     def __init__(self, secret: str) -> None:
@@ -60,6 +61,8 @@ class WppConnectServer:
         self.slow = self.nameless = self.failing = self.listing = self.cli_secret = False
         self.mute: set[str] = set()
         self.hanging: set[str] = set()
+        self.flapping: set[str] = set()
+        self.phone, self.faceless = PHONE, False
         self.seen: list[tuple[str, str, dict[str, str], bytes]] = []
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
@@ -213,7 +216,8 @@ class WppConnectServer:
     def _check(self, name: str, _: dict[str, Any]) -> Said | None:
         if name in self.hanging:
             return None
-        alive = self._alive(name)
+        alive = self._alive(name) and name not in self.flapping
+        self.flapping.discard(name)
         return 200, {"status": alive, "message": "Connected" if alive else "Disconnected"}
 
     def _close(self, name: str, _: dict[str, Any]) -> Said:
@@ -242,13 +246,15 @@ class WppConnectServer:
     def _device(self, name: str, _: dict[str, Any]) -> Said:
         if not self._alive(name):
             return 404, INACTIVE
-        device = {"pushname": "Ana", "platform": "android", "phoneNumber": f"{PHONE}@c.us"}
+        if self.faceless:
+            return 400, "Error getting the device"
+        device = {"pushname": "Ana", "platform": "android", "phoneNumber": f"{self.phone}@c.us"}
         return 200, {"status": "success", "response": device, "mapper": "device"}
 
     def _phone(self, name: str, _: dict[str, Any]) -> Said:
         if not self._alive(name):
             return 404, INACTIVE
-        return 200, {"status": "success", "response": f"{PHONE}@c.us", "mapper": "device"}
+        return 200, {"status": "success", "response": f"{self.phone}@c.us", "mapper": "device"}
 
     def _send(self, name: str, body: dict[str, Any]) -> Said:
         if not self._alive(name):

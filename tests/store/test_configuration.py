@@ -84,6 +84,19 @@ def test_a_key_goes_to_no_server_that_it_was_not_given_for(made):
     assert one.change("ana", url="") == Configuration()
 
 
+def test_with_another_provider_it_must_be_said_what_becomes_of_the_server(made):
+    """Else the broker's address and key would be taken for Evolution's."""
+    one = made()
+    one.change("ana", provider="broker", url=URL, key=SECRET)
+    with pytest.raises(Malformed, match="url"):
+        one.change("ana", provider="evolution")
+    assert one.change("ana", provider="broker", enabled=True).url == URL
+    assert one.change("ana", provider="evolution", url=None) == Configuration(provider="evolution")
+    one.change("ana", key=SECRET)
+    with pytest.raises(Malformed, match="key"):
+        one.change("ana", provider=None)
+
+
 def test_a_key_alone_is_for_the_environments_server(made):
     one = made()
     assert one.change("ana", key=SECRET).key == SECRET

@@ -44,6 +44,10 @@ class Ring:
         self._asked("by_instance")
         return self.keys.get(instance, [])
 
+    def gateway_of(self, instance: str) -> str | None:
+        self._asked("gateway_of")
+        return {NAME: "broker", "shop1": "evolution"}.get(instance)
+
     def by_user(self, user_id: str) -> KeyOwner | None:
         self._asked("by_user")
         return self.users.get(user_id)
@@ -363,3 +367,12 @@ def test_a_storage_that_says_nothing_is_trouble_too(ring, clock):
                 proven(gate, headers)
     finally:
         ring.silent.set()
+
+
+def test_who_signs_for_a_whole_gateway_speaks_for_nobody_on_another(gate, ring):
+    broker = KeyOwner(gateway="broker")
+    assert gate.speaks_for(broker, NAME, None)
+    assert not gate.speaks_for(broker, "shop1", None)
+    assert gate.speaks_for(broker, "user_nobody", None)  # the worker says that there is none
+    gate.speaks_for(broker, NAME, None)
+    assert ring.calls["gateway_of"] == 3

@@ -423,6 +423,19 @@ def test_a_good_probe_closes_it():
     assert breaker.state == "closed"
 
 
+@pytest.mark.parametrize("call", ["states", "version"])
+def test_what_the_server_was_not_asked_shows_nothing_of_it(call):
+    """Where a gateway offers no such thing, its client answers by itself."""
+    now = Time()
+    breaker = opened(now)
+    now.now += POLICY.open_s
+    one = Guarded(lambda: Scripted(None), POLICY, breaker, sleep=now.sleep, monotonic=now)
+    assert getattr(one, call)() is None
+    assert breaker.state != "closed"
+    fails(breaker)
+    assert breaker.state == "open"
+
+
 def test_a_probe_that_shows_the_server_alive_closes_it_even_with_an_error():
     now = Time()
     breaker = opened(now)

@@ -1,14 +1,25 @@
 """WPPConnect Server's webhooks: every event of its table, what it means, and what is odd about it."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import Malformed
-from manager.lifecycle import Lifetimes, Standing, Status, connection_reported, pairing_reported
+from manager.lifecycle import (
+    InstanceRecord,
+    Lifetimes,
+    Standing,
+    Status,
+    connection_reported,
+    needs_making,
+    pairing_reported,
+    takes_no_number,
+)
 from manager.providers.evolution.events import READERS as EVOLUTIONS
 from manager.providers.port import (
     ConnectionReported,
@@ -95,7 +106,7 @@ def test_a_session_may_be_missing_and_another_one_is_odd():
         ("notLogged", State.CONNECTING, None, False),
         ("isLogged", State.CONNECTING, None, False),
         ("qrReadSuccess", State.CONNECTING, None, False),
-        ("inChat", State.CONNECTING, None, False),
+        ("inChat", State.UNKNOWN, None, False),
         ("qrReadFail", State.REFUSED, 428, False),
         ("qrReadError", State.REFUSED, 428, False),
         ("phoneNotConnected", State.DISCONNECTED, 408, False),
@@ -144,9 +155,8 @@ def test_a_pairing_code_comes_by_webhook():
     assert refusal("phoneCode") == "NO_QRCODE"
 
 
-def story(*told: tuple[str, dict[str, Any]]) -> Standing:
+def story(*told: tuple[str, dict[str, Any]], standing: Standing = Standing()) -> Standing:  # noqa: B008 — frozen
     """What is known after these events, a second apart."""
-    standing = Standing()
     for second, (event, fields) in enumerate(told):
         at = HEARD + timedelta(seconds=second)
         for report in read_event(event_name(event), fields, {**FACTS, "received_at": at}).events:
@@ -167,9 +177,26 @@ def test_a_code_that_a_phone_took_is_shown_no_more():
     assert story(QR, ("status-find", {"status": "autocloseCalled"})).status is Status.DISCONNECTED
 
 
+def test_a_page_that_loads_again_is_connected_all_the_while():
+    before = replace(story(QR, ("status-find", {"status": "qrReadSuccess"})), state=State.CONNECTED)
+    assert story(("status-find", {"status": "inChat"}), standing=before).status is Status.CONNECTED
+
+
+def test_what_a_phone_has_just_taken_is_not_made_anew():
+    """WhatsApp may take minutes to bring the chats over; a click meanwhile must not cost the pairing."""
+    facts: dict[str, Any] = {"id": uuid4(), "name": "user_x", "user_id": uuid4(), "hooked": True, "asked_at": HEARD}
+    facts |= {"organization_id": None, "updated_at": None}
+    for word, is_stuck in (("qrReadSuccess", False), ("notLogged", True)):
+        standing = story(QR, ("status-find", {"status": word}))
+        standing = replace(standing, pairing=None)
+        record = InstanceRecord(**facts, status=standing.status, standing=standing)
+        assert needs_making(record, HEARD + timedelta(minutes=3)) is is_stuck
+        assert takes_no_number(standing) is is_stuck
+
+
 def test_the_phones_end_is_forgotten_with_the_next_pairing():
     assert story(UNPAIRED).cause == 401
-    again = (UNPAIRED, ("status-find", {"status": "inChat"}), ("status-find", {"status": "browserClose"}))
+    again = (UNPAIRED, ("status-find", {"status": "isLogged"}), ("status-find", {"status": "browserClose"}))
     assert story(*again).cause is None
 
 

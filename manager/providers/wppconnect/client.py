@@ -5,7 +5,11 @@ The server has no instances to make, only sessions that run or are stored: one b
 ends it. What runs is a browser that may die unnoticed: "CONNECTED" is believed only after a second question.
 """
 
-from collections.abc import Mapping
+import math
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -21,9 +25,9 @@ from manager.providers.wppconnect.tokens import FIT, Tokens
 
 USUAL = Limits()
 NOBODY = "nobody-has-this-name"
-LOOKS = 2  # a single "no" may be a flap
 A_FEW = 3
 WRONG_KEY = 400
+_until: ContextVar[float] = ContextVar("until", default=math.inf)  # of the call of the port that is under way
 
 
 class WppConnectClient:
@@ -56,11 +60,11 @@ class WppConnectClient:
         return None
 
     def state(self, name: str) -> Snapshot:
-        """With the QR, where one is shown. Connected is what two answers say, a second one that does not come in time
-        leaves it UNKNOWN."""
+        """With the QR, where one is shown. Connected is what two answers say, and UNKNOWN where the second one does not
+        come in time."""
         found = self._look(name)
         if found.state is State.CONNECTED:
-            return replace(found, state=self._checked(name))
+            return replace(found, state=self._confirmed(name))
         if found.state is State.DISCONNECTED and name not in self._names():
             return replace(found, state=State.NOT_FOUND)
         return found
@@ -84,27 +88,31 @@ class WppConnectClient:
         """The code mostly comes later, by webhook or by `state`. `phone` counts only where the session is closed, and
         its code comes by webhook alone. A session whose browser has died is closed first: else nothing would happen.
         """
-        found = self._started(name, phone, hook)
-        if found.state is State.CONNECTED and not self._is_alive(name):
-            self._close(name)
-            return self._started(name, phone, hook)
-        return found
+        with self._in_time():
+            found = self._started(name, phone, hook)
+            if found.state is State.CONNECTED and self._confirmed(name) is not State.CONNECTED:
+                self._close(name)
+                return self._started(name, phone, hook)
+            return found
 
     def restart(self, name: str) -> Snapshot:
-        if self._look(name).state is State.DISCONNECTED:
-            raise ProviderError("The session is closed")
-        self._close(name)
-        return self._started(name)
+        with self._in_time():
+            if self._look(name).state is State.DISCONNECTED:
+                raise ProviderError("The session is closed")
+            self._close(name)
+            return self._started(name)
 
     def logout(self, name: str) -> None:
         """Where no browser runs that could unpair the phone, its keys are deleted: the phone goes on naming a device
         that never comes back."""
-        if not self._unpaired(name) and name in self._names():
-            self._purge(name)
+        with self._in_time():
+            if not self._unpaired(name) and name in self._names():
+                self._purge(name)
 
     def delete(self, name: str) -> None:
-        self._unpaired(name)
-        self._purge(name)
+        with self._in_time():
+            self._unpaired(name)
+            self._purge(name)
 
     def hook(self, name: str) -> HookSeen | None:  # noqa: ARG002
         raise NotOffered("WPPConnect Server does not say where its events go")
@@ -115,6 +123,15 @@ class WppConnectClient:
     def send_text(self, name: str, to: str, words: str) -> Sent:
         body = wire.text_body(to, words)
         return wire.sent(self._ask("POST", name, "send-message", body).an_object())
+
+    @contextmanager
+    def _in_time(self) -> Iterator[None]:
+        """What takes several requests takes no longer than the slowest of them and a look: who asks holds a lease."""
+        before = _until.set(time.monotonic() + self._limits.slow_s + self._limits.look_s)
+        try:
+            yield
+        finally:
+            _until.reset(before)
 
     def _started(self, name: str, phone: str | None = None, hook: Hook | None = None) -> Snapshot:
         """An answer that does not come is no failure: how it stands says more."""
@@ -152,11 +169,12 @@ class WppConnectClient:
     def _status(self, name: str) -> Mapping[str, Any]:
         return self._ask("GET", name, "status-session", within_s=self._limits.look_s).an_object()
 
-    def _is_alive(self, name: str) -> bool:
-        return any(self._checked(name) is State.CONNECTED for _ in range(LOOKS))
+    def _confirmed(self, name: str) -> State:
+        first = self._checked(name)
+        return first if first is State.CONNECTED else self._checked(name)
 
     def _checked(self, name: str) -> State:
-        """Whether the browser answers. One that hangs never does."""
+        """Whether the browser answers. One that hangs never does; a single "no" may be a flap."""
         try:
             reply = self._ask("GET", name, "check-connection-session", within_s=self._limits.look_s / 2)
         except TimedOut:
@@ -182,6 +200,8 @@ class WppConnectClient:
     def _send(self, method: str, path: str, within_s: float, headers: dict[str, str], body: object = None) -> Reply:
         accepting = {"Accept": "application/json", **headers}
         given = {} if body is None and method == "POST" else body  # it reads fields of a body that is not there
-        request = Request(method=method, path=path, within_s=within_s, headers=accepting, body=given)
+        if (left_s := _until.get() - time.monotonic()) <= 0:
+            raise TimedOut("The gateway did not answer in time")
+        request = Request(method=method, path=path, within_s=min(within_s, left_s), headers=accepting, body=given)
         answer = self._http.ask(request)
         return answers.reply(answer.status, answer.headers, answer.body, datetime.now(UTC))

@@ -2,7 +2,8 @@
 
 | status-find | state | what it is |
 |---|---|---|
-| `notLogged`, `isLogged`, `qrReadSuccess`, `inChat` | connecting | no phone yet; its session was found; the QR was taken; ready, as a look has to confirm |
+| `notLogged`, `isLogged`, `qrReadSuccess` | connecting | no phone yet; its session was found; the QR was taken |
+| `inChat` | unknown | ready, as a look has to confirm; a page that loads again says it too, and is connected all the while |
 | `qrReadFail`, `qrReadError` | refused | the QR was taken, and nothing came of it |
 | `phoneNotConnected` | disconnected | the phone did not answer in time; it is paired still |
 | `autocloseCalled`, `browserClose`, `serverClose` | disconnected | the browser has ended; the pairing is kept |
@@ -22,7 +23,7 @@ WORDS: Mapping[str, Mapping[str, Any]] = {
     "notLogged": {"state": State.CONNECTING},
     "isLogged": {"state": State.CONNECTING},
     "qrReadSuccess": {"state": State.CONNECTING},
-    "inChat": {"state": State.CONNECTING},
+    "inChat": {"state": State.UNKNOWN},
     "qrReadFail": {"state": State.REFUSED, "reason": NO_MORE_CODES},
     "qrReadError": {"state": State.REFUSED, "reason": NO_MORE_CODES},
     "phoneNotConnected": {"state": State.DISCONNECTED, "reason": TIMED_OUT},
