@@ -8,6 +8,7 @@ from zoneinfo import available_timezones
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from api.bodies import line, word
 from api.paging import LANGUAGES
 from api.schemas.common import When, one_of
 from core.errors import Malformed
@@ -86,21 +87,11 @@ def _read(given: Mapping[str, Any], known: Mapping[str, tuple[str, Reader]]) -> 
 
 
 def _words(longest: int) -> Reader:
-    def read(name: str, value: Any) -> str:
-        if not isinstance(value, str) or not 0 < len(value.strip()) <= longest or not value.isprintable():
-            raise Malformed(f"{name} must be a line of 1 to {longest} characters")
-        return value.strip()
-
-    return read
+    return lambda name, value: line(value, name, longest)
 
 
 def _one_of(*words: str) -> Reader:
-    def read(name: str, value: Any) -> str:
-        if value not in words:
-            raise Malformed(f"{name} must be one of {', '.join(words)}")
-        return str(value)
-
-    return read
+    return lambda name, value: word(value, name, words)
 
 
 def _or_none(reader: Reader) -> Reader:

@@ -69,7 +69,7 @@ def _whose(caller: Principal, organization: object) -> Whose:
     """Whose contacts are meant. Somebody else's organization is not found, but by an administrator."""
     if organization in (None, "", caller.organization_id):
         return caller.organization_id, caller.user_id
-    if caller.is_admin and isinstance(organization, str):
+    if caller.is_admin and isinstance(organization, str) and "\0" not in organization:
         return organization, None
     raise NotFound("There is no such organization", code="ORGANIZATION_NOT_FOUND")
 

@@ -3,25 +3,21 @@
 An id is whatever stands in the path: a UUID, a technical name, or nothing that anybody has, encoded slashes and all.
 """
 
-from typing import Any
-
 from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from api import instance_shapes as shapes
+from api.bodies import LONGEST_ORGANIZATION, MESSAGE, NUMBER, Text, line, to_send, word
 from api.openapi.declaring import GATEWAY, Codes, answers
 from api.paging import Cursors, Paging, limit_of
 from api.schemas.common import Done, Page
 from api.schemas.instances import (
     LONGEST_LABEL,
-    LONGEST_MESSAGE,
-    LONGEST_ORGANIZATION,
     METHODS,
     ConnectingOne,
     HowToConnect,
     Instance,
     InstanceStatus,
-    LongText,
     MadeInstance,
     NewLabelled,
     OneInstance,
@@ -29,7 +25,7 @@ from api.schemas.instances import (
 )
 from api.schemas.whatsapp import Sent
 from api.shapes import page
-from core.access import storable
+from core.access import Principal
 from core.clock import Clock
 from core.errors import Malformed
 from core.web import Guard, json_body
@@ -38,28 +34,36 @@ from manager.service import DELETE
 
 ALL = "/api/whatsapp/instances"
 ONE, ANY = f"{ALL}/<instance_id>", f"{ALL}/<path:instance_id>"
-LARGEST_BODY = 4 * 1024 * 1024  # bytes: a message that is too long is one, not a body that is too large
 UNKNOWN: Codes = {404: ("INSTANCE_NOT_FOUND",)}
-NUMBER: Codes = {400: ("PHONE_NUMBER_REQUIRED", "INVALID_PHONE_NUMBER")}
 
 
 def make_blueprint(catalog: Catalog, guard: Guard, cursors: Cursors, clock: Clock) -> Blueprint:
     blueprint, manager = Blueprint("instances", __name__), catalog.manager
 
+    def listed(caller: Principal) -> ResponseReturnValue:
+        after = cursors.contact(request.args.get("cursor"))
+        found, last = catalog.find_all(caller, limit=limit_of(request.args), after=after)
+        return jsonify(page([shapes.instance(one) for one in found], cursors.write(last)))
+
     @blueprint.get(ALL)
     @answers(Page[Instance], query=Paging)
     def list_instances() -> ResponseReturnValue:
         """One's own instance, or all by name for administrators."""
-        caller, after = guard.user(), cursors.contact(request.args.get("cursor"))
-        found, last = catalog.find_all(caller, limit=limit_of(request.args), after=after)
-        return jsonify(page([shapes.instance(one) for one in found], cursors.write(last)))
+        return listed(guard.user())
+
+    @blueprint.get("/api/admin/instances")
+    @answers(Page[Instance], admin=True, query=Paging)
+    def all_instances() -> ResponseReturnValue:
+        """All instances by name."""
+        return listed(guard.admin())
 
     @blueprint.post(ALL)
     @answers(MadeInstance, body=NewLabelled, raises={**GATEWAY, **NUMBER, 404: ("ORGANIZATION_NOT_FOUND",)})
     def create() -> ResponseReturnValue:
         """Make one's instance, with a label. Who has no organization begins the one they name."""
         caller, asked = guard.user(), json_body()
-        organization, label = _organization(asked.get("organization_id")), _label(asked.get("instance_name"))
+        organization = line(asked.get("organization_id"), "organization_id", LONGEST_ORGANIZATION)
+        label = _label(asked.get("instance_name"))
         return jsonify(shapes.made(catalog.create(caller, organization, label=label, phone=asked.get("phone_number"))))
 
     @blueprint.get(f"{ANY}/status")
@@ -74,7 +78,8 @@ def make_blueprint(catalog: Catalog, guard: Guard, cursors: Cursors, clock: Cloc
         """Connect an instance. One that was deleted is there again."""
         caller, asked = guard.user(), json_body()
         one = catalog.find(caller, instance_id, deleted=True, doing="connect")
-        phone = asked.get("phone_number") or one.owner_phone
+        known = f"+{one.owner_phone}" if one.owner_phone else None  # it is whole: no country goes in front
+        phone = asked.get("phone_number") or known
         method = _method(asked.get("method"), phone)
         result = manager.connect_user_whatsapp(
             one.user_id, one.record.organization_id, by_code=method == "code", phone=phone
@@ -82,12 +87,11 @@ def make_blueprint(catalog: Catalog, guard: Guard, cursors: Cursors, clock: Cloc
         return jsonify(shapes.connecting(result, method, clock.now()))
 
     @blueprint.post(f"{ANY}/send")
-    @answers(Sent, body=LongText, raises={**GATEWAY, 400: ("MESSAGE_TOO_LONG", "INVALID_PHONE_NUMBER")})
+    @answers(Sent, body=Text, raises=GATEWAY | MESSAGE)
     def send(instance_id: str) -> ResponseReturnValue:
         """Send a text. It is never repeated: after a time-out it may have been sent."""
-        request.max_content_length = LARGEST_BODY
-        one, asked = catalog.find(guard.user(), instance_id, doing="send"), json_body()
-        sent = manager.send_text(one.user_id, _recipient(asked.get("to")), _words(asked.get("message")))
+        one, (to, words) = catalog.find(guard.user(), instance_id, doing="send"), to_send()
+        sent = manager.send_text(one.user_id, to, words)
         return jsonify(success=True, messageId=sent.message_id, status=sent.status)
 
     @blueprint.patch(ONE)
@@ -109,41 +113,12 @@ def make_blueprint(catalog: Catalog, guard: Guard, cursors: Cursors, clock: Cloc
 
 def _method(value: object, phone: object) -> str:
     """A code where there is a phone to get it, unless it is said otherwise."""
-    method = ("code" if phone else "qr") if value is None else value
-    if method not in METHODS:
-        raise Malformed(f"method must be one of {', '.join(METHODS)}")
-    return str(method)
-
-
-def _organization(value: object) -> str:
-    return _line(value, "organization_id", LONGEST_ORGANIZATION)
+    return word(("code" if phone else "qr") if value is None else value, "method", METHODS)
 
 
 def _label(value: object) -> str:
     """What people call it. Never part of a path or a gateway's name."""
-    label = _line(value, "instance_name", LONGEST_LABEL)
+    label = line(value, "instance_name", LONGEST_LABEL)
     if set(label) & set("/\\"):
         raise Malformed("instance_name must not have slashes")
     return label
-
-
-def _line(value: object, name: str, longest: int) -> str:
-    line = value.strip() if isinstance(value, str) else ""
-    if not 0 < len(line) <= longest or not line.isprintable():
-        raise Malformed(f"{name} must be a line of 1 to {longest} characters")
-    return line
-
-
-def _recipient(value: object) -> object:
-    if value in (None, ""):
-        raise Malformed("to is required")
-    return value
-
-
-def _words(value: Any) -> str:
-    words = (storable(value) or "").strip()
-    if not words:
-        raise Malformed("message must be a text")
-    if len(words) > LONGEST_MESSAGE:
-        raise Malformed(f"message must not be longer than {LONGEST_MESSAGE} characters", code="MESSAGE_TOO_LONG")
-    return words

@@ -11,12 +11,13 @@ import structlog
 from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 
+from api.bodies import organization
 from api.openapi.declaring import GATEWAY as OF_GATEWAYS
 from api.openapi.declaring import answers
 from api.paging import Cursors, limit_of, text_of
 from api.schemas.integrations import LONGEST_NAME, CreateInstance, InstanceList, ListQuery, NewInstance
 from api.shapes import iso
-from core.access import Principal, storable
+from core.access import Principal
 from core.errors import Malformed, ProviderError, StorageUnavailable
 from core.web import Guard, failure, json_body
 from manager.lifecycle import Status
@@ -55,9 +56,9 @@ def make_blueprint(instances: Instances, guard: Guard, cursors: Cursors) -> Blue
     def create() -> ResponseReturnValue:
         """Make one's instance. Its label is the name as a slug."""
         caller, asked = guard.user(), json_body()
-        label, organization = _label(asked.get("name")), _organization(caller, asked.get("agreementId"))
+        label, theirs = _label(asked.get("name")), organization(caller, _agreement(asked), "agreementId")
         with _storage_told():
-            made = instances.create(caller.user_id, organization, label)
+            made = instances.create(caller.user_id, theirs, label)
         return jsonify(success=True, instance=_item(made)), 201
 
     @blueprint.errorhandler(ProviderError)
@@ -97,11 +98,12 @@ def _slug(name: str) -> str:
     return re.sub(r"[\W_]+", "-", plain.lower()).strip("-")[:LONGEST_SLUG].rstrip("-")
 
 
-def _organization(caller: Principal, asked: object) -> str | None:
-    """The caller's own; only an administrator's body may name another: a body makes nobody a member."""
-    if asked is not None and not isinstance(asked, str):
+def _agreement(asked: dict[str, Any]) -> str | None:
+    """An organization, by the name that it has here."""
+    agreement = asked.get("agreementId")
+    if agreement is not None and not isinstance(agreement, str):
         raise Malformed("agreementId must be a text", code="INVALID_INSTANCE_PAYLOAD")
-    return (storable(asked) if caller.is_admin else None) or caller.organization_id
+    return agreement
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from flask import Blueprint, flash, jsonify, make_response, redirect, render_tem
 from flask.typing import ResponseReturnValue
 
 from api import system_shapes as shapes
-from core.access import storable
+from api.bodies import message
 from core.clock import Clock
 from core.errors import AppError, Malformed, ProviderError, Unauthenticated
 from core.web import Guard, failure, json_body
@@ -23,7 +23,6 @@ from manager.service import CLOSE, LOGOUT, WhatsAppManager
 log = structlog.get_logger()
 Asked = ParamSpec("Asked")
 TEST_WORDS = "Teste WhatsApp WPPConnect"
-LONGEST_MESSAGE = 4096  # characters; phones show no more of one message
 FORM_FIELD = "csrfmiddlewaretoken"
 SETTINGS = {"enabled": "enabled", "provider": "provider", "url": "url", "instanceName": "instance_name", "key": "key"}
 SWITCHES = {"true": True, "false": False}  # as forms write them
@@ -39,7 +38,7 @@ def answered_as_seed(view: Callable[Asked, dict[str, Any]]) -> Callable[Asked, R
             body = view(*args, **kwargs)
         except AppError as error:
             return _failed(error)
-        return _back("", "done") if _is_from_page() else jsonify(body)
+        return _back("hint") if _is_from_page() else jsonify(body)
 
     return answer
 
@@ -125,7 +124,7 @@ def _add_partings(blueprint: Blueprint, manager: WhatsAppManager, guard: Guard) 
     @answered_as_seed
     def send_test() -> dict[str, Any]:
         caller, asked = guard.user(), _asked()
-        phone, words = asked.get("phone"), _words(asked.get("message", TEST_WORDS))
+        phone, words = asked.get("phone"), message(asked.get("message", TEST_WORDS))
         if not shapes.is_phone(phone):
             raise Malformed(shapes.NO_PHONE, code="INVALID_PHONE_NUMBER")
         sent = manager.send_text(caller.user_id, phone, words)
@@ -171,14 +170,10 @@ def _asked() -> dict[str, Any]:
     """The JSON object, or the form, whose empty key was left as it is. Raises Malformed."""
     if not request.form:
         return json_body()
-    return {name: SWITCHES.get(value, value) for name, value in request.form.items() if value or name != "key"}
-
-
-def _words(value: object) -> str:
-    words = (storable(value) or "").strip()
-    if not 0 < len(words) <= LONGEST_MESSAGE:
-        raise Malformed(f"message must be a text of 1 to {LONGEST_MESSAGE} characters")
-    return words
+    asked: dict[str, Any] = {name: value for name, value in request.form.items() if value or name != "key"}
+    if asked.get("enabled") in SWITCHES:
+        asked["enabled"] = SWITCHES[asked["enabled"]]
+    return asked
 
 
 def _failed(error: AppError) -> ResponseReturnValue:
@@ -186,7 +181,7 @@ def _failed(error: AppError) -> ResponseReturnValue:
     if isinstance(error, ProviderError) or status >= 500:
         log.warning("request_failed", error_code=error.code, route=str(request.url_rule), error=error.message)
     if _is_from_page():
-        return _back(message, "problem")
+        return redirect("/login", 303) if isinstance(error, Unauthenticated) else _back("problem", error.code, message)
     told = make_response(failure(AppError(message, code=error.code, **error.details), status=status))
     if isinstance(error, ProviderError):
         told.headers.pop("WWW-Authenticate", None)  # of a gateway's 401: the caller's own credential is good
@@ -199,6 +194,6 @@ def _is_from_page() -> bool:
     return request.method == "POST" and shown == "text/html"
 
 
-def _back(message: str, kind: str) -> ResponseReturnValue:
-    flash(message, kind)
+def _back(kind: str, code: str = "", message: str = "") -> ResponseReturnValue:
+    flash((code, message), kind)  # type: ignore[arg-type]  # whatever a session can hold
     return redirect(url_for("system.page"), 303)

@@ -9,19 +9,16 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from api import shapes
-from api.openapi.declaring import GATEWAY, Codes, answers
+from api.bodies import MESSAGE, NUMBER, Text, organization, to_send, word
+from api.openapi.declaring import GATEWAY, answers
 from api.schemas.common import Unread, one_of
 from api.schemas.whatsapp import Connecting, OwnStatus, Parted, Sent
-from core.access import Principal
 from core.clock import Clock
-from core.errors import Malformed
 from core.web import Guard, json_body
 from manager.service import LOGOUT, PARTINGS, WhatsAppManager
 from monitor.service import Monitoring
 
 METHODS = ("qr", "code")
-LONGEST_MESSAGE = 4096  # characters; phones show no more of one message
-NUMBER: Codes = {400: ("PHONE_REQUIRED", "INVALID_PHONE_NUMBER")}
 
 
 class Connect(TypedDict, total=False):
@@ -38,11 +35,6 @@ class Part(TypedDict, total=False):
     mode: Annotated[str, one_of(PARTINGS)]
 
 
-class Text(TypedDict):
-    to: str
-    message: Annotated[str, Field(min_length=1, max_length=LONGEST_MESSAGE)]
-
-
 def make_blueprint(manager: WhatsAppManager, monitoring: Monitoring, guard: Guard, clock: Clock) -> Blueprint:
     blueprint = Blueprint("whatsapp", __name__)
 
@@ -55,9 +47,9 @@ def make_blueprint(manager: WhatsAppManager, monitoring: Monitoring, guard: Guar
     def connect() -> ResponseReturnValue:
         """Connect one's WhatsApp, by QR code or by pairing code. Safe to repeat."""
         caller, asked = guard.user(), json_body()
-        by_code = _one_of(asked.get("method", "qr"), METHODS, "method") == "code"
-        organization, phone = _organization(caller, asked), asked.get("phone_number")
-        result = manager.connect_user_whatsapp(caller.user_id, organization, by_code=by_code, phone=phone)
+        by_code = word(asked.get("method", "qr"), "method", METHODS) == "code"
+        theirs, phone = organization(caller, asked.get("organization_id"), "organization_id"), asked.get("phone_number")
+        result = manager.connect_user_whatsapp(caller.user_id, theirs, by_code=by_code, phone=phone)
         return jsonify(shapes.connecting(result, clock.now()))
 
     @blueprint.get("/api/whatsapp/status")
@@ -71,36 +63,16 @@ def make_blueprint(manager: WhatsAppManager, monitoring: Monitoring, guard: Guar
     def disconnect() -> ResponseReturnValue:
         """Part from WhatsApp. Connecting brings it back, with a new pairing."""
         caller = guard.user()
-        how = _one_of(json_body().get("mode", LOGOUT), PARTINGS, "mode")
+        how = word(json_body().get("mode", LOGOUT), "mode", PARTINGS)
         manager.part_user_whatsapp(caller.user_id, how)
         return jsonify(status_of(caller.user_id) | {"message": shapes.PARTED[how]})
 
     @blueprint.post("/api/whatsapp/send")
-    @answers(Sent, body=Text, raises=GATEWAY | NUMBER)
+    @answers(Sent, body=Text, raises=GATEWAY | MESSAGE)
     def send() -> ResponseReturnValue:
         """Send a text. It is never repeated: after a time-out it may have been sent."""
-        caller, asked = guard.user(), json_body()
-        sent = manager.send_text(caller.user_id, asked.get("to"), _words(asked.get("message")))
+        caller, (to, words) = guard.user(), to_send()
+        sent = manager.send_text(caller.user_id, to, words)
         return jsonify({"success": True, "messageId": sent.message_id, "status": sent.status})
 
     return blueprint
-
-
-def _organization(caller: Principal, asked: dict[str, Any]) -> str | None:
-    """The caller's own; only an administrator's body may name another: a body makes nobody a member."""
-    if caller.is_admin and isinstance(asked.get("organization_id"), str):
-        return str(asked["organization_id"])
-    return caller.organization_id
-
-
-def _one_of(value: object, allowed: tuple[str, ...], name: str) -> str:
-    if not isinstance(value, str) or value not in allowed:
-        raise Malformed(f"{name} must be one of {', '.join(allowed)}")
-    return value
-
-
-def _words(value: object) -> str:
-    words = value.replace("\0", "").strip() if isinstance(value, str) else ""
-    if not 0 < len(words) <= LONGEST_MESSAGE:
-        raise Malformed(f"message must be a text of 1 to {LONGEST_MESSAGE} characters")
-    return words

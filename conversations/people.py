@@ -12,14 +12,18 @@ from core.db import array
 from core.errors import LostRace
 
 BY_HAND = datetime(9999, 1, 1, tzinfo=UTC)  # no message is newer: a name that a person gave stays
+# A number that another program wrote down by SQL has no alias: whoever has it in `contacts` goes by it.
 FIND = text("""
-SELECT wanted.scope, wanted.jid, alias.contact_id, alias.first_seen_at, contacts.pinned,
-       (SELECT count(*) FROM contact_aliases AS theirs WHERE theirs.contact_id = alias.contact_id) AS names,
+SELECT wanted.scope, wanted.jid, contacts.id AS contact_id, alias.first_seen_at, contacts.pinned,
+       (SELECT count(*) FROM contact_aliases AS theirs WHERE theirs.contact_id = contacts.id) AS names,
        wanted.instance, conversations.id AS conversation
 FROM unnest(CAST(:scopes AS text[]), CAST(:jids AS text[]), CAST(:instances AS uuid[])) AS wanted (scope, jid, instance)
-JOIN contact_aliases AS alias ON alias.scope = wanted.scope AND alias.jid = wanted.jid
-JOIN contacts ON contacts.id = alias.contact_id
-LEFT JOIN conversations ON conversations.instance_id = wanted.instance AND conversations.contact_id = alias.contact_id
+LEFT JOIN contact_aliases AS alias ON alias.scope = wanted.scope AND alias.jid = wanted.jid
+JOIN contacts ON contacts.id = coalesce(alias.contact_id, (
+    SELECT written.id FROM contacts AS written
+    WHERE written.scope = wanted.scope AND wanted.jid = split_part(wanted.jid, '@', 1) || '@s.whatsapp.net'
+      AND written.phone_number = split_part(wanted.jid, '@', 1)))
+LEFT JOIN conversations ON conversations.instance_id = wanted.instance AND conversations.contact_id = contacts.id
 """)
 CONTACTS = text("""
 INSERT INTO contacts AS kept (id, scope, organization_id, user_id, phone_number, name, named_at)

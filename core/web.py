@@ -3,7 +3,9 @@
 `bootstrap` installs it on the application; blueprints use `Guard`.
 """
 
+import json
 from collections.abc import Callable
+from math import ceil
 from typing import Any
 from uuid import uuid4
 
@@ -110,20 +112,21 @@ def failure(error: AppError, *, status: int | None = None) -> ResponseReturnValu
         "error": {"code": error.code, "message": error.message, "details": error.details},
     }
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}
-    headers |= {"Retry-After": "5"} if status in (429, 503) else {}
+    headers |= {"Retry-After": str(ceil(error.details.get("retry_after_s", 5)))} if status in (429, 503) else {}
     return jsonify(body), status, headers
 
 
 def json_body() -> dict[str, Any]:
-    """The request's JSON object; {} when there is no body. Raises Malformed, Unsupported where it says to be something
-    else; where it says nothing it is taken for JSON."""
+    """The request's JSON object, of whole characters; {} when there is no body. Raises Malformed, Unsupported where it
+    says to be something else; where it says nothing it is taken for JSON."""
     if not request.get_data(cache=True):
         return {}
     if request.mimetype and not request.is_json:
         raise Unsupported("The body must be application/json")
     try:
         body = request.get_json(silent=True, force=True)
-    except RecursionError:
+        json.dumps(body, ensure_ascii=False).encode()
+    except (RecursionError, UnicodeEncodeError):  # "\\ud800" is half a character: nobody can keep or show it
         body = None
     if not isinstance(body, dict):
         raise Malformed("The body must be a JSON object")
@@ -148,6 +151,7 @@ def _allow(origins: frozenset[str]) -> Callable[[Response], Response]:
             response.headers["Access-Control-Allow-Origin"] = origin
             response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type"
             response.headers["Access-Control-Allow-Methods"] = "GET, POST, PATCH, DELETE"
+            response.headers["Access-Control-Expose-Headers"] = "Retry-After"
             response.vary.add("Origin")
         return response
 

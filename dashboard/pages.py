@@ -29,7 +29,7 @@ def make_blueprint(access: Access, guard: Guard, csrf: CSRFProtect, *, sandbox_u
             person = guard.user()
         except Unauthenticated:
             return redirect("/login")
-        return render_template("home.html", person=person, sandbox_url=sandbox_url, texts=_texts())
+        return render_template("home.html", person=person, sandbox_url=sandbox_url)
 
     @blueprint.post("/logout")
     def logout() -> ResponseReturnValue:
@@ -73,6 +73,7 @@ def _speak(state: BlueprintSetupState) -> None:
     folder = str(Path(__file__).with_name("translations"))
     Babel(state.app, default_locale="pt_BR", locale_selector=language, default_translation_directories=folder)
     state.app.add_template_global(lambda: language().replace("_", "-"), "language")
+    state.app.add_template_global(_texts, "texts")
 
 
 def language() -> str:
@@ -92,7 +93,7 @@ def _welcome(person: Principal) -> Response | AnyResponse:
 
 
 def _texts() -> dict[str, str]:
-    """What the page's script says, in the reader's language."""
+    """What the pages say, errors by their codes, in the reader's language."""
     return {
         "connected": gettext("Conectado! ✅"),
         "connecting": gettext("Conectando…"),
@@ -108,6 +109,10 @@ def _texts() -> dict[str, str]:
         "you": gettext("Você"),
         "failed": gettext("Não deu certo. Tente de novo em instantes."),
         "WHATSAPP_NOT_CONFIGURED": gettext("O servidor do WhatsApp ainda não foi configurado."),
+        "WHATSAPP_DISABLED": gettext("O serviço WhatsApp está desativado."),
+        "INSTANCE_NOT_CONNECTED": gettext("O WhatsApp não está conectado."),
+        "INSTANCE_NOT_FOUND": gettext("O WhatsApp não está conectado."),
+        "INVALID_PHONE_NUMBER": gettext("Número de telefone inválido"),
         "WHATSAPP_STORAGE_UNAVAILABLE": gettext("O banco de dados não responde. Tente de novo em instantes."),
         "PROVIDER_UNAVAILABLE": gettext("O servidor do WhatsApp não responde. Tente de novo em instantes."),
         "CIRCUIT_OPEN": gettext("O servidor do WhatsApp não responde. Tente de novo em instantes."),

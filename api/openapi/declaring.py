@@ -56,7 +56,6 @@ GATEWAY = codes_of(  # of routes that ask the gateway
     errors.InstanceUnknown,
     errors.NotConnected,
     errors.NameInUse,
-    errors.Conflict,
     errors.RateLimited,
     errors.NotOffered,
     errors.ProviderError,
@@ -66,5 +65,7 @@ GATEWAY = codes_of(  # of routes that ask the gateway
     errors.Busy,
     errors.LicenceRequired,
     errors.NotConfigured,
+    errors.SwitchedOff,
     errors.TimedOut,
 )
+GATEWAY[409] += ("OPERATION_IN_PROGRESS",)  # somebody else is at the same instance

@@ -5,14 +5,14 @@ from typing import Annotated, Literal, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from api.bodies import LONGEST_ORGANIZATION
 from api.schemas import whatsapp
 from api.schemas.common import Done, Id, Moment, Unread, one_of
 from api.schemas.integrations import Count
-from api.schemas.whatsapp import Picture
 from manager.lifecycle import Status
 
 METHODS = ("code", "qr")
-LONGEST_LABEL, LONGEST_ORGANIZATION, LONGEST_MESSAGE = 80, 128, 4096  # characters; phones show no more of one message
+LONGEST_LABEL = 80  # characters
 
 
 class NewLabelled(TypedDict):
@@ -28,11 +28,6 @@ class HowToConnect(TypedDict, total=False):
 
     method: Annotated[str, one_of(METHODS)] | None
     phone_number: Unread
-
-
-class LongText(TypedDict):
-    to: str
-    message: Annotated[str, Field(min_length=1, max_length=LONGEST_MESSAGE)]
 
 
 class OwnersNumber(TypedDict):
@@ -71,16 +66,10 @@ class MadeInstance(OneInstance):
     status: Status
 
 
-class InstanceStatus(OneInstance):
+class InstanceStatus(OneInstance, whatsapp.Shown):
     """`is_running`: the gateway has a session of it. The rest is the code that is on the screen now."""
 
     is_running: bool
-    qrCode: Picture | None
-    qrcode: Picture | None
-    qr: str | None
-    pairingCode: str | None
-    pairingCodeFormatted: str | None
-    expiresAt: Moment | None
 
 
 class ConnectingOne(whatsapp.Connecting):

@@ -12,17 +12,22 @@ HealthWord = Literal["unknown", "connecting", "healthy", "unhealthy", "disconnec
 Picture = Annotated[str, Field(pattern="^data:image/png;base64,")]
 
 
-class Connecting(Done):
-    """How connecting stands. `qrCode` (and `qrcode`) is a picture, `qr` the text it shows; null while there is none."""
+class Shown(TypedDict):
+    """A code on the screen."""
 
-    instanceName: str
-    status: Status
     qrCode: Picture | None
     qrcode: Picture | None
     qr: str | None
     pairingCode: str | None
     pairingCodeFormatted: str | None
     expiresAt: Moment | None
+
+
+class Connecting(Done, Shown):
+    """How connecting stands. `qrCode` (and `qrcode`) is a picture, `qr` the text it shows; null while there is none."""
+
+    instanceName: str
+    status: Status
     message: str
     alreadyConnected: NotRequired[Literal[True]]
 

@@ -6,11 +6,14 @@ from uuid import uuid4
 
 import pytest
 import requests
+from flask import make_response
 from sqlalchemy import text
 
 from bootstrap.system import build
 from bootstrap.web import build_app
 from core.access import Principal
+from core.errors import RateLimited
+from core.web import failure
 from tests.conftest import KEY
 from tests.factories import make_instance, token_for
 from tests.waiting import until
@@ -195,6 +198,12 @@ def test_metrics_are_for_this_host_and_admins(browser, bearer):
         assert browser.get("/metrics", **elsewhere).status_code == 401
     admin = bearer(uuid4(), role="admin")
     assert browser.get("/metrics", headers=admin, environ_base={"REMOTE_ADDR": "203.0.113.5"}).status_code == 200
+
+
+def test_who_is_told_when_to_ask_again_is_told_what_the_gateway_said(system):
+    with build_app(system).test_request_context():
+        answer = make_response(failure(RateLimited("Too many", provider_status=429, retry_after_s=29.2)))
+    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "30")
 
 
 def test_nothing_secret_is_in_an_answer(browser, bearer, system, owner):

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, get_args
+from urllib.parse import quote
 
 import jsonschema_rs
 import pytest
@@ -32,7 +33,8 @@ from tests.flow.test_tenants import WEBHOOKS, Admin, Open, Own, Tenant, call, en
 from webhooks import routes as entrance
 from webhooks.inbox import Delivery
 
-PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
+ROOT = Path(__file__).parents[2]
+PYPROJECT = ROOT / "pyproject.toml"
 JSON = "application/json"
 VIOLATION = "document.addEventListener('securitypolicyviolation', e => console.error('CSP ' + e.violatedDirective))"
 MORE = (  # so that no list of an answer is empty
@@ -95,6 +97,9 @@ def complaints(contract: dict[str, Any], operation: dict[str, Any], answer: Any)
         return [f"{answer.status_code} is not declared"]
     if answer.content_type != JSON:
         return [f"{answer.content_type} is not declared"]
+    code = answer.get_json().get("code")
+    if code and f"`{code}`" not in declared["description"]:
+        return [f"{code} is not declared"]
     schema = {**declared["content"][JSON]["schema"], "components": contract["components"]}
     validator = jsonschema_rs.Draft202012Validator(schema, validate_formats=True)
     missing = [name for name in declared.get("headers", {}) if name not in answer.headers]
@@ -208,6 +213,45 @@ def test_refusals_are_as_declared(client, contract, tenants, admin):
                     answer = client.open(place, data=body, content_type=media, **how)
                     assert answer.status_code in (400, 413, 415)
                     assert complaints(contract, operation, answer) == [], (route, answer.status_code)
+
+
+def test_no_text_that_somebody_may_send_is_a_500(client, contract, tenants, admin):
+    crashed = []
+    for route in [one for one in (*of_api(Own), *of_api(Admin)) if one[0] != "DELETE"]:
+        operation, place = operation_of(contract, route), test_tenants.path_of(client, route[1], tenants[0])
+        asked = [one["name"] for one in operation["parameters"] if one["in"] == "query" and one["name"] != "wait"]
+        for odd in ("\0", "a\0b", "\ud800", "x" * 5000):
+            sent: list[dict[str, Any]] = [
+                {"query_string": f"wait=0&{name}={quote(odd, errors='replace')}"} for name in asked
+            ]
+            sent += [{"data": json.dumps(one), "content_type": JSON} for one in bodies(contract, operation, odd)]
+            for how in sent:
+                for headers in (tenants[0].headers, admin):
+                    if client.open(place, method=route[0], headers=headers, **how).status_code == 500:
+                        crashed.append((route, how))
+    assert crashed == []
+
+
+GOOD = {"phone_number": "5511999990009", "to": "5511999990009", "message": "oi", "instance_name": "x", "name": "x"}
+
+
+def bodies(contract: dict[str, Any], operation: dict[str, Any], odd: str) -> Iterator[dict[str, str]]:
+    """Good ones, but for one field after the other."""
+    if "requestBody" in operation:
+        schema = operation["requestBody"]["content"][JSON]["schema"]
+        named = contract["components"]["schemas"].get(schema.get("$ref", "").rpartition("/")[2], {})
+        fields = named.get("properties", ["x"])
+        for field in fields:
+            yield {**{name: GOOD[name] for name in fields if name in GOOD}, field: odd}
+
+
+def test_every_code_that_is_declared_is_one_of_ours(contract):
+    named = {"core": "", "manager": "", "conversations": "", "monitor": "", "webhooks": "", "api": "code="}
+    found = [(one, how) for package, how in named.items() for one in (ROOT / package).rglob("*.py")]
+    ours = {code for one, how in found for code in re.findall(how + '"([A-Z_]+)"', one.read_text())}
+    ours |= {"REQUEST_ENTITY_TOO_LARGE"}  # Werkzeug's
+    declared = set(re.findall("`([A-Z_]+)`", json.dumps([one["responses"] for _, _, one in operations(contract)])))
+    assert declared - ours == set()
 
 
 def test_the_document_is_the_packages_own(client, contract):

@@ -460,11 +460,11 @@ def test_a_text_is_sent_and_stands_in_the_conversation(ask, sandbox, user):
 @pytest.mark.parametrize(
     ("asked_for", "code"),
     [
-        ({"message": "oi"}, "PHONE_NUMBER_REQUIRED"),
+        ({"message": "oi"}, "VALIDATION_ERROR"),
         ({"to": "123", "message": "oi"}, "INVALID_PHONE_NUMBER"),
         ({"to": ANA}, "VALIDATION_ERROR"),
         ({"to": ANA, "message": "   "}, "VALIDATION_ERROR"),
-        ({"to": ANA, "message": "x" * 4097}, "VALIDATION_ERROR"),
+        ({"to": ANA, "message": "x" * 4097}, "MESSAGE_TOO_LONG"),
     ],
 )
 def test_what_cannot_be_sent_is_400(ask, sandbox, user, engine, system, asked_for, code):

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import text
 
 from api.paging import Cursors
 from bootstrap.web import build_app
@@ -380,6 +381,19 @@ def test_a_post_with_a_number_writes_the_contact_down(browser, bearer, system):
         _, name = make_instance(connection, organization_id="org_123")
     receive(system, reported(name, "oi", push_name="aninha"))
     assert [item["name"] for item in listed(browser, "/api/contacts", headers)["items"]] == ["Ana da loja"]
+
+
+def test_a_number_that_another_program_wrote_down_is_the_same_contact(browser, bearer, engine):
+    with engine.begin() as connection:
+        row = (
+            "INSERT INTO contacts (scope, organization_id, phone_number) VALUES ('org_1', 'org_1', :phone) RETURNING id"
+        )
+        found = connection.execute(text(row), {"phone": ANA.partition("@")[0]}).scalar_one()
+    asked = {"phone_number": ANA, "name": "Ana"}
+    for _ in range(2):
+        answer = browser.post("/api/contacts", json=asked, headers=bearer(uuid4(), organization_id="org_1"))
+        assert (answer.status_code, answer.json["contact"]["id"]) == (200, str(found)), answer.text
+        assert answer.json["contact"]["name"] == "Ana"
 
 
 @pytest.mark.parametrize(

@@ -15,13 +15,14 @@ from flask.testing import FlaskClient
 from sqlalchemy import Engine, text
 
 from bootstrap.system import System, build
-from bootstrap.web import build_app
+from bootstrap.web import _instances, build_app
 from core import migrate
 from core.access import Principal
 from core.db import Base, make_engine
 from core.errors import StorageUnavailable
 from core.postgres import EmbeddedPostgres
 from core.settings import Settings
+from manager.listing import MOST_KEPT, Question
 from sandbox.server import Sandbox
 from tests.conftest import KEY
 from tests.factories import make_instance, token_for
@@ -208,6 +209,19 @@ def test_no_read_is_500_while_storage_is_away(parts, client, app, well):
     found = {(rule, client.get(rule, headers=headers).status_code) for rule in plain for headers in (user, admin)}
     assert {status for _, status in found} <= {200, 403, 503}, found
     assert {status for rule, status in found if rule == PATH} == {200}
+
+
+def test_nobodys_questions_push_out_what_is_kept_for_others(parts, well):
+    instances = _instances(parts)
+    with parts.transaction() as connection:
+        users = [make_instance(connection)[0] for _ in range(2)]
+    first, *_ = found = [instances.find(Question(owner=user)) for user in users]
+    for number in range(MOST_KEPT):
+        instances.find(Question(owner=users[1], organization_id=f"org_{number}"))
+    well.stop()
+    assert [instances.find(Question(owner=user)).items for user in users] == [one.items for one in found]
+    assert instances.find(Question(owner=users[0], organization_id="org_1")).items == []
+    assert len(first.items) == 1
 
 
 class TestWhatNobodyHasReadYet:

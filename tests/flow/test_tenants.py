@@ -136,6 +136,7 @@ ENTRIES: dict[tuple[str, str], Open | Own | Admin] = {
     ("POST", "/api/admin/replay"): Admin(lambda one: {"instance": one.places["name"], "state": "parked"}),
     ("GET", "/api/admin/audit"): Admin(),
     ("POST", "/api/admin/audit/<int:entry_id>/undo"): Admin(admin=409),  # no merge of contacts
+    ("GET", "/api/admin/instances"): Admin(),
     ("GET", "/api/admin/instances/health"): Admin(),
     ("GET", "/api/admin/instances/<name>/health"): Admin(),
     ("POST", "/api/admin/instances/<name>/pause"): Admin(),

@@ -755,6 +755,32 @@ def test_two_contacts_named_together_become_one_with_all_they_had(twins, one, ro
     whole()
 
 
+@pytest.fixture
+def noted(shop: Desk) -> Desk:
+    """Ana's number stands in `contacts`, as another program writes it there by SQL: without an alias."""
+    with shop.system.transaction() as connection:
+        row = "INSERT INTO contacts (scope, organization_id, phone_number, name) VALUES ('org', 'org', :phone, 'Nota')"
+        connection.execute(text(row), {"phone": ANA.partition("@")[0]})
+    return shop
+
+
+def test_who_writes_from_a_number_that_another_program_wrote_down_is_that_contact(noted, one, whole):
+    before = one("SELECT id FROM contacts")
+    noted.tell(message("oi"), message("oi de novo", id="M2", at=1))
+    assert one("SELECT id FROM contacts") == before
+    assert one(PEOPLE) == {"names": [ANA], "phone": "5511999990001", "name": "Ana"}
+    assert one("SELECT count(*) AS messages FROM messages WHERE contact_id = :id", **before) == {"messages": 2}
+    whole()
+
+
+def test_such_a_number_is_merged_with_a_lid_as_any_other(noted, one, whole):
+    before = one("SELECT id FROM contacts")
+    noted.tell(message(jid=ANA_LID, id="L1"), TOGETHER)
+    assert one("SELECT id FROM contacts") == before
+    assert one(PEOPLE)["names"] == [ANA_LID, ANA]
+    whole()
+
+
 def test_a_merge_is_done_once(twins, rows, whole):
     """P3"""
     twins.tell(TOGETHER, again(TOGETHER, 2))
