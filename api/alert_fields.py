@@ -12,8 +12,8 @@ from api.bodies import line, word
 from api.paging import LANGUAGES
 from api.schemas.common import When, one_of
 from core.errors import Malformed
-from monitor.alerts import GRADES, KINDS
-from monitor.silences import KINDS as SILENCES
+from monitor.alerting.alerts import GRADES, KINDS
+from monitor.alerting.silences import KINDS as SILENCES
 
 LONGEST_DIGEST = 24 * 60
 LONGEST_URL = 2_000

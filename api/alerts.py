@@ -16,9 +16,9 @@ from api.schemas.alerts import Target as TargetShape
 from api.schemas.common import Done, Page
 from api.shapes import iso, page
 from core.web import Guard, json_body
-from monitor.alert_log import AlertLog, AlertRecord
-from monitor.silences import Silence, Silences
-from monitor.targets import TargetRecord, Targets
+from monitor.alerting.alert_log import AlertLog, AlertRecord
+from monitor.alerting.silences import Silence, Silences
+from monitor.alerting.targets import TargetRecord, Targets
 
 TARGETS = "/api/admin/alert-targets"
 SILENCES = "/api/admin/silences"

@@ -16,9 +16,9 @@ from datetime import UTC, datetime, timedelta
 from bootstrap.system import System, build
 from core.logs import configure
 from core.settings import Settings
-from monitor import probe
 from monitor.counters import CountingProbe
-from monitor.probe import Look, Survey, Target
+from monitor.watching import probe
+from monitor.watching.probe import Look, Survey, Target
 
 APART = timedelta(seconds=70)  # a minute, and a tenth: single checks are spread by so much
 EVERYBODY = 1_000_000

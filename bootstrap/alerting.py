@@ -13,12 +13,12 @@ from core.db import Transaction
 from core.errors import NotFound
 from core.settings import Settings
 from manager.service import WhatsAppManager
-from monitor.alert_log import AlertLog
-from monitor.channels import Channels
-from monitor.outbox import Outbox
-from monitor.reminders import Reminders
-from monitor.silences import Silences
-from monitor.targets import Targets
+from monitor.alerting.alert_log import AlertLog
+from monitor.alerting.channels import Channels
+from monitor.alerting.outbox import Outbox
+from monitor.alerting.reminders import Reminders
+from monitor.alerting.silences import Silences
+from monitor.alerting.targets import Targets
 
 DELIVER_EVERY, REMIND_EVERY = timedelta(seconds=1), timedelta(minutes=5)
 Job = Callable[[], object]

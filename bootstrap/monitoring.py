@@ -14,15 +14,15 @@ from core.db import Transaction
 from core.settings import Settings
 from manager.gateways import Gateways
 from manager.service import WhatsAppManager
-from monitor.actions import Actions
 from monitor.counters import CountingProbe, Ticks
-from monitor.health import Rules
 from monitor.heartbeat import Heartbeat
 from monitor.leader import LEASE, Leader
+from monitor.policy.health import Rules
+from monitor.policy.servers import ServerRules
 from monitor.pulse import patience
-from monitor.servers import ServerRules
 from monitor.timeline import Timeline
-from monitor.watch import Watch
+from monitor.watching.actions import Actions
+from monitor.watching.watch import Watch
 
 STEP = timedelta(seconds=5)
 

@@ -3,7 +3,7 @@ handed in.
 
 A target's URL makes this server open connections, so it must not lead inside: only listed schemes and parameters, and
 every address of its host must be public (ALERT_ALLOW_PRIVATE lifts that). Checked when a target is saved and before
-each send; `monitor.channels` also looks at what is really connected to. No message here quotes the URL.
+each send; `monitor.alerting.channels` also looks at what is really connected to. No message here quotes the URL.
 """
 
 import re

@@ -13,9 +13,9 @@ from datetime import timedelta
 from prometheus_client import Counter, Histogram
 
 from core.errors import AppError
-from monitor.health import Action
-from monitor.probe import Look, Probe, Survey, Target
-from monitor.watched import OVERTAKEN, SHOWS_CODE
+from monitor.policy.health import Action
+from monitor.watching.probe import Look, Probe, Survey, Target
+from monitor.watching.watched import OVERTAKEN, SHOWS_CODE
 
 OTHER = "other"
 ANSWERS = ("asked", "open", SHOWS_CODE, OVERTAKEN, "crashed")
@@ -64,7 +64,7 @@ class CountingProbe(Probe):
 
 
 def tried(action: Action, outcome: str) -> None:
-    """An attempt has ended. `outcome`: as in monitor.watched.Answer."""
+    """An attempt has ended. `outcome`: as in monitor.watching.watched.Answer."""
     ATTEMPTS.labels(action.value, outcome if outcome in (*ANSWERS, *_codes(AppError)) else OTHER).inc()
 
 

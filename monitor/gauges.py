@@ -17,12 +17,12 @@ from core.clock import Clock
 from core.db import Transaction
 from core.errors import AppError
 from monitor.counters import OTHER
-from monitor.health import HealthState
+from monitor.policy.health import HealthState
+from monitor.policy.servers import ServerState
+from monitor.policy.standing import STALE_AFTER
 from monitor.pulse import Pulse, pulse
-from monitor.servers import ServerState
-from monitor.standing import STALE_AFTER
-from monitor.store import WATCHED
 from monitor.texts import GRAVITY
+from monitor.watching.store import WATCHED
 
 Look = Callable[[], Sequence[GaugeMetricFamily]]
 FRESH_FOR = timedelta(seconds=5)

@@ -1,7 +1,7 @@
 """Incidents: what went wrong, from the first thing that people are told until all is well, each with its timeline.
 
-Functions of a connection; the caller's transaction. `monitor.watch` writes them, with all that a tick decided in a few
-statements; `monitor.casebook` reads.
+Functions of a connection; the caller's transaction. `watching.watch` writes them, with all that a tick decided in a few
+statements; `casebook` reads.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from sqlalchemy import Connection, text
 
 from core import audit
 from core.db import array, json_array
-from monitor.alerts import Told
+from monitor.alerting.alerts import Told
 from monitor.texts import GRAVITY
 
 OPEN = text("""

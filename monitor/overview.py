@@ -8,8 +8,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, RowMapping, text
 
-from monitor.health import Deaf, HealthState, Policy
-from monitor.servers import ServerState
+from monitor.policy.health import Deaf, HealthState, Policy
+from monitor.policy.servers import ServerState
 from monitor.views import HealthView
 
 Place = tuple[str, UUID]  # instance_name, id

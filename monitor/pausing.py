@@ -6,11 +6,12 @@ from core import audit
 from core.clock import Clock
 from core.db import Transaction
 from core.errors import NotFound
-from monitor import incidents, store
-from monitor.health import Paused, Resumed, Rules
+from monitor import incidents
 from monitor.incidents import Happening, Step, Subject
-from monitor.judge import judge
-from monitor.watched import Kept
+from monitor.policy.health import Paused, Resumed, Rules
+from monitor.policy.judge import judge
+from monitor.watching import store
+from monitor.watching.watched import Kept
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, text
 from core.db import Transaction
 from core.errors import AppError
 from monitor.leader import NAME
-from monitor.standing import STALE_AFTER
+from monitor.policy.standing import STALE_AFTER
 
 LEAST = timedelta(seconds=30)
 PULSE = text("SELECT until > now() AS is_led, now() - ticked_at AS silent_for FROM monitor_terms WHERE name = :name")

@@ -28,7 +28,7 @@ class MonitorTerm(Base):
 
 
 class InstanceHealth(Base):
-    """`memory` is monitor.health.Health as JSON, what differs from its defaults; the columns beside it are for
+    """`memory` is monitor.policy.health.Health as JSON, what differs from its defaults; the columns beside it are for
     questions. `version` rises with every change but `checked_at`: who decided on an older one decided on nothing.
     `noticed_at`: reports up to this time of our row have been taken in. `settled_until`: until then another open is no
     news."""
@@ -57,7 +57,7 @@ class InstanceHealth(Base):
 
 
 class GatewayHealth(Base):
-    """`memory` is monitor.servers.Server as JSON."""
+    """`memory` is monitor.policy.servers.Server as JSON."""
 
     __tablename__ = "gateway_health"
 

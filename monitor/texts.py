@@ -10,11 +10,11 @@ from string import Formatter
 from typing import Any, Final
 
 from manager.fold import REASONS
-from monitor.health import Kind
 from monitor.languages.english import EN
 from monitor.languages.portuguese import PT
 from monitor.languages.wording import Wording
-from monitor.servers import ServerKind
+from monitor.policy.health import Kind
+from monitor.policy.servers import ServerKind
 
 LANGUAGES: Final[Mapping[str, Wording]] = {"pt": PT, "en": EN}
 REMINDER: Final = "reminder"

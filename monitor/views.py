@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from monitor.health import HealthState
+from monitor.policy.health import HealthState
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

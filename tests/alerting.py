@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 
 from core.crypto import Vault
 from core.db import Transaction
-from monitor.alerts import Told
+from monitor.alerting.alerts import Told
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 GUARD_S = 10.0

@@ -35,22 +35,20 @@ PUBLIC = {  # what the edges may know of the packages they serve
     },
     "conversations": {"conversations.service"},
     "monitor": {
-        "monitor.alert_log",
-        "monitor.alerts",
+        "monitor.alerting.alert_log",
+        "monitor.alerting.alerts",
         "monitor.pausing",
         "monitor.service",
-        "monitor.silences",
-        "monitor.targets",
+        "monitor.alerting.silences",
+        "monitor.alerting.targets",
         "monitor.views",
     },
 }
 PURE = {
-    "alert_fields", "attempts", "badge", "dialects", "drift", "envelope", "flaps", "fold", "frames", "framing",
-    "identity", "instance_shapes", "judge", "lattice", "letter", "lifecycle", "pacing", "postmortem", "reasons",
-    "retry", "rhythm", "selection", "servers", "setback", "shapes", "standing", "system_shapes", "target_rules",
-    "texts", "told", "veil", "views",
+    "alert_fields", "badge", "dialects", "drift", "envelope", "fold", "frames", "framing", "identity",
+    "instance_shapes", "lattice", "letter", "lifecycle", "pacing", "postmortem", "retry", "selection", "shapes",
+    "system_shapes", "target_rules", "texts", "told", "veil", "views",
 }  # fmt: skip
-PURE_TOO = {"monitor/gateway.py", "monitor/health.py"}  # others by these names are not
 UNCLEAN = {"flask", "requests", "sqlalchemy", "psycopg", "time", "threading", "socket", "core.db", "core.clock"}
 ONLY_IN = {
     "requests": {
@@ -64,7 +62,7 @@ ONLY_IN = {
     "pybreaker": {"manager/providers/guarded.py"},
     "tenacity": {"manager/providers/guarded.py"},
     "apscheduler": {"monitor/schedule.py"},
-    "apprise": {"monitor/channels.py"},
+    "apprise": {"monitor/alerting/channels.py"},
     "gevent": {"gunicorn.conf.py"},
     "flask_sock": {"notify/sockets.py"},
     "flask_limiter": {"bootstrap/limits.py"},
@@ -102,10 +100,10 @@ def test_imports_point_one_way(path: Path) -> None:
 
 
 def is_pure(path: Path) -> bool:
-    """Rules, and what a gateway's JSON means: everything of a gateway's folder but its HTTP client."""
+    """Rules, the monitor's policy, and what a gateway's JSON means: all of its folder but its HTTP client."""
     return (
         path.stem in PURE
-        or named(path) in PURE_TOO
+        or named(path).startswith("monitor/policy/")
         or (path.parent.parent.name == "providers" and path.stem != "client")
     )
 

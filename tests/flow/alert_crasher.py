@@ -15,9 +15,9 @@ import apprise
 from core import logs
 from core.crypto import Vault
 from core.db import Transaction, make_engine, transactions
-from monitor.alerts import Told, record
-from monitor.channels import Channels
-from monitor.outbox import Outbox
+from monitor.alerting.alerts import Told, record
+from monitor.alerting.channels import Channels
+from monitor.alerting.outbox import Outbox
 from tests.alerting import incident
 
 AT_ONCE = 3

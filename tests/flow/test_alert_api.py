@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 import requests
 
-from monitor.alerts import record
+from monitor.alerting.alerts import record
 from tests.alerting import NOON, Listener, incident, told
 from tests.factories import make_instance
 

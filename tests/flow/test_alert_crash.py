@@ -15,7 +15,7 @@ from cryptography.fernet import Fernet
 
 from core.crypto import Vault
 from core.db import transactions
-from monitor.outbox import Outbox
+from monitor.alerting.outbox import Outbox
 from tests.alerting import Listener, target
 from tests.flow.alert_crasher import AT_ONCE, sender
 

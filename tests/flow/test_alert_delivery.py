@@ -19,11 +19,11 @@ from core.crypto import Vault
 from core.db import transactions
 from core.errors import NotConnected
 from manager.providers.port import State
-from monitor.alerts import record
-from monitor.channels import Channels, NotSent, addresses_of
-from monitor.deliveries import LOOKED_AT_MOST
-from monitor.outbox import Outbox
-from monitor.targets import Targets
+from monitor.alerting.alerts import record
+from monitor.alerting.channels import Channels, NotSent, addresses_of
+from monitor.alerting.deliveries import LOOKED_AT_MOST
+from monitor.alerting.outbox import Outbox
+from monitor.alerting.targets import Targets
 from tests.alerting import NOON, Listener, PostOffice, incident, states, target, told
 from tests.factories import make_instance
 from tests.unit.test_target_rules import GOOD

@@ -9,13 +9,14 @@ import pytest
 import requests
 from sqlalchemy import text
 
-from monitor import attempt_log, history, incidents, store
-from monitor.health import Action, Deaf, Health, HealthState, Policy
+from monitor import history, incidents
 from monitor.history import Verdict
 from monitor.incidents import Happening, Step, Subject
-from monitor.rhythm import Rhythm
-from monitor.servers import Server, ServerKind, ServerState
-from monitor.watched import Attempt, Kept
+from monitor.policy.health import Action, Deaf, Health, HealthState, Policy
+from monitor.policy.rhythm import Rhythm
+from monitor.policy.servers import Server, ServerKind, ServerState
+from monitor.watching import attempt_log, store
+from monitor.watching.watched import Attempt, Kept
 from tests.factories import make_instance
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)

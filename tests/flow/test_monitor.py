@@ -10,12 +10,12 @@ import pytest
 import requests
 
 from core.errors import ProviderError
-from monitor import attempt_log
-from monitor.health import Action
+from monitor.alerting.silences import Silences
 from monitor.leader import Deposed
 from monitor.pausing import Pausing
-from monitor.silences import Silences
-from monitor.watched import Attempt
+from monitor.policy.health import Action
+from monitor.watching import attempt_log
+from monitor.watching.watched import Attempt
 from tests.flow.ward import Ward
 from tests.waiting import until
 

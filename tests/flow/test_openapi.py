@@ -24,8 +24,8 @@ from core import events
 from core.access import make_link
 from core.events import DomainEvent
 from core.web import CSP
-from monitor.alerts import GRADES
-from monitor.health import HealthState
+from monitor.alerting.alerts import GRADES
+from monitor.policy.health import HealthState
 from tests.browser import conftest as chromium
 from tests.factories import make_instance
 from tests.flow import test_tenants

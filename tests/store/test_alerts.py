@@ -9,11 +9,11 @@ from cryptography.fernet import Fernet
 from core import events
 from core.crypto import Vault
 from core.errors import Malformed, NotFound
-from monitor import silences
-from monitor.alert_log import AlertLog
-from monitor.alerts import record
-from monitor.reminders import Reminders, remind
-from monitor.silences import Silences
+from monitor.alerting import silences
+from monitor.alerting.alert_log import AlertLog
+from monitor.alerting.alerts import record
+from monitor.alerting.reminders import Reminders, remind
+from monitor.alerting.silences import Silences
 from tests.alerting import NOON, incident, states, target, told
 from tests.factories import make_instance
 

@@ -8,7 +8,7 @@ from sqlalchemy import text
 from core.db import transactions
 from core.errors import StorageUnavailable
 from monitor.gauges import Gauges, of_fleet
-from monitor.health import HealthState
+from monitor.policy.health import HealthState
 from monitor.pulse import Beat, PulseReader
 from tests.factories import make_instance
 

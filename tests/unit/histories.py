@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 
 from manager.providers.port import State
-from monitor.health import Asked, Attempted, Deaf, Fleet, Observation, Paused, Resumed
+from monitor.policy.health import Asked, Attempted, Deaf, Fleet, Observation, Paused, Resumed
 from tests.unit.monitored import CLOSE, CONNECTING, MISSING, OPEN, Step, check, report
 
 REASONS = (401, 402, 403, 405, 406, 408, 411, 428, 440, 500, 503, 515, 999)

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from manager.providers.port import State
-from monitor.health import (
+from monitor.policy.health import (
     Action,
     Asked,
     Attempted,

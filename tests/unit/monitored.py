@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from manager.providers.port import State
-from monitor.health import (
+from monitor.policy.health import (
     Action,
     Attempted,
     Checked,

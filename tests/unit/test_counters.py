@@ -9,9 +9,9 @@ from core.errors import StorageUnavailable, Unavailable
 from manager.providers.port import Found, Snapshot, State
 from monitor import counters
 from monitor.counters import CountingProbe, Ticks
-from monitor.health import Action
-from monitor.probe import Target
+from monitor.policy.health import Action
 from monitor.pulse import Beat, Pulse, patience
+from monitor.watching.probe import Target
 
 MINUTE = timedelta(minutes=1)
 

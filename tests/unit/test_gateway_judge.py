@@ -7,10 +7,10 @@ import pytest
 from pydantic import TypeAdapter
 
 from manager.providers.port import State
-from monitor.gateway import judge_server, take_token
-from monitor.health import Checked, Fleet, Health, HealthState, Rules
-from monitor.judge import judge
-from monitor.servers import Round, Server, ServerKind, ServerRules, ServerState, Trouble
+from monitor.policy.gateway import judge_server, take_token
+from monitor.policy.health import Checked, Fleet, Health, HealthState, Rules
+from monitor.policy.judge import judge
+from monitor.policy.servers import Round, Server, ServerKind, ServerRules, ServerState, Trouble
 from tests.unit.mutants import mutated
 
 BEGAN = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -383,6 +383,6 @@ def test_law(law):
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_a_broken_policy_breaks_its_law(mutant):
     law, *change = MUTANTS[mutant]
-    copy = mutated(["monitor.gateway"], "monitor.gateway", *change)["monitor.gateway"]
+    copy = mutated(["monitor.policy.gateway"], "monitor.policy.gateway", *change)["monitor.policy.gateway"]
     with pytest.raises(AssertionError):
         law(copy.judge_server)

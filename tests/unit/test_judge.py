@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 
 from manager.providers.port import State
-from monitor.attempts import delay
-from monitor.health import (
+from monitor.policy.attempts import delay
+from monitor.policy.health import (
     Action,
     Asked,
     Attempted,
@@ -23,7 +23,7 @@ from monitor.health import (
     Resumed,
     Rules,
 )
-from monitor.judge import judge
+from monitor.policy.judge import judge
 from tests.unit.monitored import (
     BEGAN,
     CLOSE,

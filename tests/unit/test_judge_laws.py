@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.judge import judge
+from monitor.policy.judge import judge
 from tests.unit.histories import PACES, WEIGHTED, history
 from tests.unit.monitor_laws import ASKING, LAWS, held
 

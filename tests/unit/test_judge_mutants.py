@@ -4,17 +4,17 @@ from collections.abc import Sequence
 
 import pytest
 
-from monitor.health import Health, Kind
-from monitor.judge import judge
+from monitor.policy.health import Health, Kind
+from monitor.policy.judge import judge
 from tests.unit.histories import drawn
 from tests.unit.monitor_laws import ASKING, LAWS, held
 from tests.unit.monitored import Judge, Step
 from tests.unit.mutants import mutated
 
-PARTS = ("monitor.reasons", "monitor.flaps", "monitor.attempts", "monitor.setback", "monitor.standing", "monitor.judge")
 JUDGE, ATTEMPTS, FLAPS, REASONS, STANDING, SETBACK = (
-    "monitor.judge", "monitor.attempts", "monitor.flaps", "monitor.reasons", "monitor.standing", "monitor.setback",
-)  # fmt: skip
+    f"monitor.policy.{name}" for name in ("judge", "attempts", "flaps", "reasons", "standing", "setback")
+)
+PARTS = (REASONS, FLAPS, ATTEMPTS, SETBACK, STANDING, JUDGE)
 HISTORIES = [drawn(seed) for seed in range(120)]
 MUTANTS = {  # the law that it breaks, where, what stands there, and what stands there instead
     "alert at the first failure": (

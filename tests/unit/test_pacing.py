@@ -4,7 +4,7 @@ from datetime import UTC, datetime, time, timedelta
 
 import pytest
 
-from monitor.pacing import GIVEN_UP_AFTER, Manner, Waiting, next_try, quiet_until, turn
+from monitor.alerting.pacing import GIVEN_UP_AFTER, Manner, Waiting, next_try, quiet_until, turn
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 NIGHTLY = Manner(quiet_from=time(22), quiet_until=time(7), timezone="America/Sao_Paulo")  # UTC-3

@@ -6,15 +6,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from manager.providers.port import State
-from monitor.actions import OUTCOMES
 from monitor.casebook import IncidentRecord
-from monitor.health import Action, HealthState, Kind, Policy
 from monitor.incidents import ACKNOWLEDGED, Step
 from monitor.languages import english_report, portuguese_report
+from monitor.policy.health import Action, HealthState, Kind, Policy
+from monitor.policy.servers import ServerKind, ServerState
 from monitor.postmortem import report, told
-from monitor.servers import ServerKind, ServerState
 from monitor.texts import GRAVITY, REMINDER
-from monitor.watched import SHOWS_CODE
+from monitor.watching.actions import OUTCOMES
+from monitor.watching.watched import SHOWS_CODE
 
 AT = datetime(2026, 11, 22, 3, 17, tzinfo=UTC)
 KINDS = [kind for kind in GRAVITY if kind != REMINDER]

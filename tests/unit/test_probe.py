@@ -8,8 +8,8 @@ import pytest
 
 from core.errors import CircuitOpen, LicenceRequired, ProviderRefused, TimedOut, Unavailable
 from manager.providers.port import Found, Snapshot, State
-from monitor.probe import AT_ONCE, BIG, NOBODY, Look, Probe, Target
-from monitor.servers import Trouble
+from monitor.policy.servers import Trouble
+from monitor.watching.probe import AT_ONCE, BIG, NOBODY, Look, Probe, Target
 
 
 class Gateway:

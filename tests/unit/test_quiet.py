@@ -5,10 +5,10 @@ from datetime import timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.health import Health
-from monitor.inputs import LASTING
-from monitor.judge import judge
-from monitor.quiet import REST, is_settled, settled_until
+from monitor.policy.health import Health
+from monitor.policy.judge import judge
+from monitor.watching.inputs import LASTING
+from monitor.watching.quiet import REST, is_settled, settled_until
 from tests.unit.histories import history
 from tests.unit.monitored import ALONE, BEGAN, CLOSE, OPEN, RULES, check
 from tests.unit.test_judge_laws import histories

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from pydantic import TypeAdapter
 
-from monitor.rhythm import DAYS, Rhythm, is_silent, listened
+from monitor.policy.rhythm import DAYS, Rhythm, is_silent, listened
 
 MONDAY = datetime(2026, 11, 2, 0, 0, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

@@ -6,10 +6,10 @@ from itertools import pairwise
 import pytest
 
 from manager.fold import REASONS
-from monitor.health import Deaf, Kind
 from monitor.languages.english import EN
 from monitor.languages.portuguese import PT
-from monitor.servers import ServerKind
+from monitor.policy.health import Deaf, Kind
+from monitor.policy.servers import ServerKind
 from monitor.texts import GRAVITY, REMINDER, duration, reason_word, severity, words
 
 KINDS = [*Kind, *ServerKind, REMINDER]

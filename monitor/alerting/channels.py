@@ -2,7 +2,7 @@
 
 The one module that knows apprise, which is loaded by the first message: it costs 25 MB and a third of a second. A web
 process never loads it: its test messages go out from a short-lived process of their own (`apart`). Called by
-`monitor.outbox` and `monitor.targets`. Neither logs nor errors ever name a URL or what was written.
+`monitor.alerting.outbox` and `monitor.alerting.targets`. Neither logs nor errors ever name a URL or what was written.
 
 What a name resolves to can change between check and connection. So every connection of a sending is looked at when it
 is made, by an audit hook of Python's, and shut when the sending's time is over (`manager.providers.deadlines`).
@@ -32,7 +32,7 @@ WhatsApp = Callable[[str, str, str], object]
 TIMEOUT_S: Final = 15.0
 CONNECT_S: Final = 5.0
 STARTING_S: Final = 10.0  # of a process apart
-ROOT: Final = Path(__file__).resolve().parent.parent
+ROOT: Final = Path(__file__).resolve().parents[2]
 STATUS: Final = re.compile(r"error=(\d{3})\b")
 CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _sending: ContextVar["Line | None"] = ContextVar("sending", default=None)
@@ -120,7 +120,7 @@ class Channels:
         facts = {**order, "allow_private": self._allow_private, "timeout_s": self._timeout_s}
         try:
             done = subprocess.run(
-                [sys.executable, "-m", "monitor.channels"],
+                [sys.executable, "-m", "monitor.alerting.channels"],
                 cwd=ROOT,
                 input=json.dumps(facts),
                 text=True,

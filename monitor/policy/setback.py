@@ -4,7 +4,7 @@ from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from monitor.health import Health
+from monitor.policy.health import Health
 
 NOT_OURS = {"reason_at", "asked_at"}  # other clocks', compared for equality only
 

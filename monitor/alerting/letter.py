@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from monitor.pacing import zone
+from monitor.alerting.pacing import zone
 from monitor.texts import Words, severity, words
 
 GRAVEST: Final = ("info", "warning", "critical")

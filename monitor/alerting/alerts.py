@@ -1,6 +1,6 @@
 """What people are told, written in the transaction that decides it: nothing is decided and then lost.
 
-`monitor.watch` and `monitor.reminders` call `record`; `monitor.outbox` sends what it wrote.
+`monitor.watching.watch` and `monitor.alerting.reminders` call `record`; `monitor.alerting.outbox` sends what it wrote.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,9 +14,10 @@ from sqlalchemy import Connection, select, text
 from core.access import Profile
 from core.db import array, json_array
 from core.events import DomainEvent
-from monitor import counters, silences
-from monitor.health import Kind
-from monitor.servers import ServerKind
+from monitor import counters
+from monitor.alerting import silences
+from monitor.policy.health import Kind
+from monitor.policy.servers import ServerKind
 from monitor.texts import REMINDER, severity, words
 
 INSERT = text("""

@@ -19,15 +19,17 @@ from core.clock import Clock
 from core.db import Transaction
 from core.events import DomainEvent
 from manager import sightings
-from monitor import alerts, attempt_log, history, incidents, quiet, silences, store
-from monitor.actions import Actions
-from monitor.deciding import AWAY, Decided, Decision, decide, server_is_due
-from monitor.health import Rules
-from monitor.probe import Look, Probe, Survey, Target
-from monitor.servers import Server, ServerRules
-from monitor.silences import Active
-from monitor.telling import about_instance, about_server, parted
-from monitor.watched import Answer, Attempt, Counted, Watched
+from monitor import history, incidents
+from monitor.alerting import alerts, silences
+from monitor.alerting.silences import Active
+from monitor.policy.health import Rules
+from monitor.policy.servers import Server, ServerRules
+from monitor.watching import attempt_log, quiet, store
+from monitor.watching.actions import Actions
+from monitor.watching.deciding import AWAY, Decided, Decision, decide, server_is_due
+from monitor.watching.probe import Look, Probe, Survey, Target
+from monitor.watching.telling import about_instance, about_server, parted
+from monitor.watching.watched import Answer, Attempt, Counted, Watched
 
 log = structlog.get_logger()
 INTERVALS_UNSEEN = 3

@@ -13,7 +13,7 @@ from core.crypto import Vault
 from core.db import Transaction
 from core.errors import AppError, Conflict, NotFound
 from core.target_rules import Place, read
-from monitor.letter import trial
+from monitor.alerting.letter import trial
 from monitor.tables import AlertTarget
 
 # `undelivered`: what still waits or was given up within a day; `error`: why the last of it
@@ -68,7 +68,7 @@ class TargetRecord:
 
 
 class Channel(Protocol):
-    """monitor.channels.Channels"""
+    """monitor.alerting.channels.Channels"""
 
     def check(self, url: str) -> Place: ...
     def send(self, url: str, title: str, body: str, severity: str = "info") -> None: ...

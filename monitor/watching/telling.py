@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any
 
 from manager.providers.port import State
-from monitor.deciding import Decided, Decision
-from monitor.health import Health
 from monitor.incidents import Happening, Step, Subject
-from monitor.inputs import ENDED, steps_between
-from monitor.servers import Round, Server, ServerKind, ServerState
+from monitor.policy.health import Health
+from monitor.policy.servers import Round, Server, ServerKind, ServerState
+from monitor.watching.deciding import Decided, Decision
+from monitor.watching.inputs import ENDED, steps_between
 
 MOST_NAMES = 50
 

@@ -5,8 +5,8 @@ from datetime import datetime
 from uuid import UUID
 
 from manager.providers.port import State
-from monitor.health import Action, Health
-from monitor.rhythm import Rhythm
+from monitor.policy.health import Action, Health
+from monitor.policy.rhythm import Rhythm
 
 SHOWS_CODE, OVERTAKEN = "shows_code", "overtaken"  # it was not made: something came in between
 
@@ -50,7 +50,7 @@ class Watched:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Touched:
     """An instance of which nothing is new but that somebody looked, or that its row has changed. `rhythm`: None where
-    that is as it was. `settled_until`: until then another open is no news (monitor.quiet)."""
+    that is as it was. `settled_until`: until then another open is no news (monitor.watching.quiet)."""
 
     id: UUID
     checked_at: datetime | None

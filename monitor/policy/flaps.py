@@ -3,8 +3,8 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from monitor.health import Health, HealthState
-from monitor.reasons import since
+from monitor.policy.health import Health, HealthState
+from monitor.policy.reasons import since
 
 WITHIN = timedelta(minutes=30)
 MANY, FEW = 6, 2  # flips within that time: with so many it flaps, with so few and healthy it does no more

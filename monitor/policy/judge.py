@@ -8,9 +8,18 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from manager.providers.port import State
-from monitor.attempts import are_spent, are_wanted, is_pairing, lined_up, made, may_be_made, refilled, were_in_vain
-from monitor.flaps import turned
-from monitor.health import (
+from monitor.policy.attempts import (
+    are_spent,
+    are_wanted,
+    is_pairing,
+    lined_up,
+    made,
+    may_be_made,
+    refilled,
+    were_in_vain,
+)
+from monitor.policy.flaps import turned
+from monitor.policy.health import (
     Action,
     Asked,
     Attempted,
@@ -28,9 +37,9 @@ from monitor.health import (
     Resumed,
     Rules,
 )
-from monitor.reasons import confirmed, is_news, noted
-from monitor.setback import timely
-from monitor.standing import asked, interrupted, is_stale, on_its_way, resumed, told, well
+from monitor.policy.reasons import confirmed, is_news, noted
+from monitor.policy.setback import timely
+from monitor.policy.standing import asked, interrupted, is_stale, on_its_way, resumed, told, well
 
 ALONE = Fleet()
 SURE = 2  # open checks in a row that end an incident, "not found" in a row that are believed

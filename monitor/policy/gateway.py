@@ -7,7 +7,7 @@ docs/monitor.md. The time is `seen.at`.
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from monitor.servers import Round, Server, ServerJudgement, ServerKind, ServerRules, ServerState, Trouble
+from monitor.policy.servers import Round, Server, ServerJudgement, ServerKind, ServerRules, ServerState, Trouble
 
 FROZEN = (ServerState.DOWN, ServerState.AUTH, ServerState.MASS, ServerState.RECOVERING)
 AT_WORK = (ServerState.UP, ServerState.SUSPECT)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from manager.providers.port import State
-from monitor.health import Health, Policy, Reported
+from monitor.policy.health import Health, Policy, Reported
 
 ENDED = {401: Policy.NEEDS_QR, 411: Policy.NEEDS_QR, 402: Policy.BANNED, 403: Policy.BANNED, 406: Policy.BANNED}
 CLOSED, REPLACED, BAD_SESSION, RESTARTING = 428, 440, 500, 515

@@ -7,9 +7,9 @@ fell together.
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from monitor.flaps import WITHIN
-from monitor.health import Fleet, Health, HealthState, Policy, Rules
-from monitor.reasons import since
+from monitor.policy.flaps import WITHIN
+from monitor.policy.health import Fleet, Health, HealthState, Policy, Rules
+from monitor.policy.reasons import since
 
 DAY = timedelta(days=1)
 SPREAD = timedelta(seconds=10)  # before the first attempt, and never more than a sixth of the interval

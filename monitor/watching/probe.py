@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from core.errors import AppError, CircuitOpen, LicenceRequired, ProviderError, ProviderRefused
 from manager.providers.port import Provider, State
-from monitor.servers import Trouble
+from monitor.policy.servers import Trouble
 
 NOBODY = "nobody-has-this-name"
 A_FEW = 3  # so many are asked for one by one: cheaper than everything

@@ -6,12 +6,24 @@ from datetime import datetime, timedelta
 from operator import attrgetter
 
 from manager.providers.port import State
-from monitor.health import Action, Asked, Checked, Deaf, Fleet, Health, HealthState, Kind, Observation, Reported, Rules
-from monitor.judge import judge
-from monitor.probe import Look
-from monitor.rhythm import is_silent
-from monitor.servers import Round
-from monitor.watched import Counted, Watched
+from monitor.policy.health import (
+    Action,
+    Asked,
+    Checked,
+    Deaf,
+    Fleet,
+    Health,
+    HealthState,
+    Kind,
+    Observation,
+    Reported,
+    Rules,
+)
+from monitor.policy.judge import judge
+from monitor.policy.rhythm import is_silent
+from monitor.policy.servers import Round
+from monitor.watching.probe import Look
+from monitor.watching.watched import Counted, Watched
 
 LASTING = attrgetter(*(one.name for one in fields(Health) if one.name not in ("checked_at", "observed_at")))
 ENDED = (State.DISCONNECTED, State.NOT_FOUND, State.REFUSED)

@@ -15,10 +15,10 @@ from core.db import array
 from core.errors import NotFound
 from manager.lifecycle import LOGGED_OUT
 from manager.providers.port import State
-from monitor.health import Health
-from monitor.rhythm import Rhythm
-from monitor.servers import Server
-from monitor.watched import Counted, Kept, Touched, Watched
+from monitor.policy.health import Health
+from monitor.policy.rhythm import Rhythm
+from monitor.policy.servers import Server
+from monitor.watching.watched import Counted, Kept, Touched, Watched
 
 log = structlog.get_logger()
 # whoever has never been connected, or was parted from by their own wish, is not missed

@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from core.db import array
-from monitor.watched import Answer, Attempt
+from monitor.watching.watched import Answer, Attempt
 
 ATTEMPT = text("""
 INSERT INTO connection_events (instance_id, incident_id, at, action, number, reason)

@@ -7,15 +7,15 @@ from uuid import UUID
 
 from manager.providers.port import State
 from manager.sightings import Sighting
-from monitor.gateway import judge_server, take_token
-from monitor.health import Attempted, Fleet, Observation, Policy, Rules
 from monitor.history import Verdict
-from monitor.inputs import Outcome, is_quiet, judged, observations, round_of, verdict
-from monitor.probe import Look
-from monitor.quiet import settled_until
-from monitor.rhythm import Rhythm, listened
-from monitor.servers import Round, Server, ServerJudgement, ServerRules, ServerState
-from monitor.watched import Answer, Attempt, Counted, Kept, Touched, Watched
+from monitor.policy.gateway import judge_server, take_token
+from monitor.policy.health import Attempted, Fleet, Observation, Policy, Rules
+from monitor.policy.rhythm import Rhythm, listened
+from monitor.policy.servers import Round, Server, ServerJudgement, ServerRules, ServerState
+from monitor.watching.inputs import Outcome, is_quiet, judged, observations, round_of, verdict
+from monitor.watching.probe import Look
+from monitor.watching.quiet import settled_until
+from monitor.watching.watched import Answer, Attempt, Counted, Kept, Touched, Watched
 
 JITTER = 0.1  # of the interval, and never later than it
 AWAY = (ServerState.SUSPECT, ServerState.DOWN, ServerState.AUTH)  # the server itself is asked, and nobody on it

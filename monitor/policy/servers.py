@@ -1,5 +1,5 @@
 """What is known of a gateway server: is it the instance that is ill, or the server that they all hang on? Values only;
-`monitor.gateway` folds rounds into it."""
+`monitor.policy.gateway` folds rounds into it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,6 +1,6 @@
 """When a message may go to a target: quiet hours, digests, order, and the waits between attempts. Pure.
 
-`monitor.outbox` asks it with what is due for one target.
+`monitor.alerting.outbox` asks it with what is due for one target.
 """
 
 from collections.abc import Mapping, Sequence, Set

@@ -1,6 +1,6 @@
 """The outbox as rows: what is due for a target, ours for a while, sent, put off, given up.
 
-Functions of a connection; the caller's transaction. `monitor.alerts` writes the rows, `monitor.outbox` sends them.
+Functions of a connection; the caller's transaction. `alerts` writes the rows, `outbox` sends them.
 """
 
 from collections.abc import Collection, Sequence
@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, text
 
 from core.db import array
-from monitor.pacing import CRITICAL, GIVEN_UP_AFTER, Manner, Waiting, next_try, turn
+from monitor.alerting.pacing import CRITICAL, GIVEN_UP_AFTER, Manner, Waiting, next_try, turn
 
 LEASE: Final = timedelta(seconds=90)  # longer than any sending: WhatsApp may take 60 s
 LOOKED_AT_MOST: Final = 200  # due deliveries of one target

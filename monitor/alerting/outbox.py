@@ -1,4 +1,4 @@
-"""Sends what `monitor.alerts` wrote down: claim, send outside of any transaction, confirm. A job of the schedule.
+"""Sends what `alerts` wrote down: claim, send outside of any transaction, confirm. A job of the schedule.
 
 A target is served by one thread at a time, and has one message under way at most, so a slow or broken one holds up
 nobody else, and what it gets of an incident is in order. Where it takes nothing, all that is due for it waits for the
@@ -20,10 +20,10 @@ from sqlalchemy import Row
 from core.crypto import Vault
 from core.db import Transaction
 from core.errors import AppError
-from monitor import deliveries
-from monitor.alerts import RECOVERIES
-from monitor.deliveries import CRASHED, Parcel
-from monitor.letter import Item, letter
+from monitor.alerting import deliveries
+from monitor.alerting.alerts import RECOVERIES
+from monitor.alerting.deliveries import CRASHED, Parcel
+from monitor.alerting.letter import Item, letter
 
 log = structlog.get_logger()
 WIDTH: Final = 8

@@ -8,8 +8,8 @@ from sqlalchemy import Connection, text
 from core import events
 from core.clock import Clock
 from core.db import Transaction, array
-from monitor import alerts
-from monitor.alerts import Told
+from monitor.alerting import alerts
+from monitor.alerting.alerts import Told
 from monitor.texts import GRAVITY, REMINDER, severity
 
 REMIND = text("""

@@ -3,9 +3,9 @@
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from monitor.attempts import is_pairing
-from monitor.flaps import turned
-from monitor.health import Health, HealthState, Judgement, Kind, Policy, Rules
+from monitor.policy.attempts import is_pairing
+from monitor.policy.flaps import turned
+from monitor.policy.health import Health, HealthState, Judgement, Kind, Policy, Rules
 
 STALE_AFTER = 3  # intervals without a verdict: what was known before is not known any more
 CALM = (HealthState.UNKNOWN, HealthState.HEALTHY, HealthState.UNHEALTHY)

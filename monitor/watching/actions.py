@@ -14,10 +14,11 @@ from core.clock import Clock
 from core.db import Transaction
 from core.errors import AppError
 from manager.lifecycle import InstanceRecord, Status
-from monitor import attempt_log, counters
-from monitor.health import Action
+from monitor import counters
 from monitor.leader import Deposed
-from monitor.watched import OVERTAKEN, SHOWS_CODE, Attempt
+from monitor.policy.health import Action
+from monitor.watching import attempt_log
+from monitor.watching.watched import OVERTAKEN, SHOWS_CODE, Attempt
 
 log = structlog.get_logger()
 AT_ONCE = 4

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, text
 
 from core.db import array
-from monitor.health import Health, HealthState, Policy
-from monitor.judge import SURE
-from monitor.store import IS_DUE, LOOKED_AT
+from monitor.policy.health import Health, HealthState, Policy
+from monitor.policy.judge import SURE
+from monitor.watching.store import IS_DUE, LOOKED_AT
 
 REST = timedelta(minutes=10)
 CLEAR = text(f"""
