@@ -53,7 +53,7 @@ def make_blueprint(conversations: Conversations, guard: Guard, cursors: Cursors,
     @blueprint.post("/api/contacts")
     @answers(KeptContact | Page[Contact], body=Kept, raises={409: ("LOST_RACE",), **NO_ORGANIZATION})
     def keep() -> ResponseReturnValue:
-        """Write a contact down. A name given so stays. Without a phone number it lists (X38)."""
+        """Write a contact down. A name given so stays. Without a phone number it lists."""
         caller, asked = guard.user(), json_body()
         whose = _whose(caller, asked.get("organization_id"))
         if "phone_number" not in asked:

@@ -60,7 +60,7 @@ def make_blueprint(catalog: Catalog, guard: Guard, cursors: Cursors, clock: Cloc
     @blueprint.post(ALL)
     @answers(MadeInstance, body=NewLabelled, raises={**GATEWAY, **NUMBER, 404: ("ORGANIZATION_NOT_FOUND",)})
     def create() -> ResponseReturnValue:
-        """Make one's instance, with a label. Who has no organization begins the one they name."""
+        """Make one's instance, with a label, in one's organization."""
         caller, asked = guard.user(), json_body()
         organization = line(asked.get("organization_id"), "organization_id", LONGEST_ORGANIZATION)
         label = _label(asked.get("instance_name"))

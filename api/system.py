@@ -16,7 +16,7 @@ from api.bodies import message
 from core.clock import Clock
 from core.errors import AppError, Malformed, ProviderError, Unauthenticated
 from core.web import Guard, failure, json_body
-from manager.configuration import Configurations
+from manager.configuration import PROVIDERS, Configurations
 from manager.lifecycle import Status
 from manager.service import CLOSE, LOGOUT, WhatsAppManager
 
@@ -71,6 +71,7 @@ def make_blueprint(
                 session=shapes.session(record),
                 shown=shown,
                 settings=configurations.current(),
+                providers=PROVIDERS,
                 is_configured=is_configured(),
             )
         )

@@ -170,7 +170,9 @@ def build(
         bell.ring(FEED_GREW, users)
 
     access = make_access(settings, transaction, clock)
-    configurations = Configurations(transaction, vault, clock)
+    configurations = Configurations(
+        transaction, vault, clock, is_named=lambda name: settings.gateway_of(name) is not None
+    )
     servers = make_servers(settings, transaction, vault, configurations, provider)
     leases = Leases(transaction)
     manager = WhatsAppManager(

@@ -168,11 +168,11 @@ class Settings(BaseSettings):
 
     @property
     def gateway(self) -> Gateway | None:
-        """The Evolution server to use; the sandbox where none is named outside production; else None."""
+        """The Evolution server to use; the sandbox where no gateway is named outside production; else None."""
         key = self.evolution_api_key.get_secret_value() if self.evolution_api_key else ""
         if self.evolution_api_url:
             return Gateway(self.evolution_api_url, key, is_sandbox=False)
-        if self.is_production:
+        if self.is_production or self.wppconnect_url or self.whatsapp_broker_base_url:
             return None
         return Gateway(f"http://127.0.0.1:{self.sandbox_port}", key, is_sandbox=True)
 
@@ -288,6 +288,8 @@ class Settings(BaseSettings):
         keys = {"EVOLUTION_API_URL": "EVOLUTION_API_KEY", "WPPCONNECT_URL": "WPPCONNECT_SECRET_KEY"}
         keys["WHATSAPP_BROKER_BASE_URL"] = "WHATSAPP_BROKER_API_KEY"
         odd += [f"{key}: missing, {url} is set" for url, key in keys.items() if self._has(url) and not self._has(key)]
+        if self.whatsapp_provider and self.gateway_of(self.whatsapp_provider) is None:
+            odd.append("WHATSAPP_PROVIDER: names a gateway of which no server is named")
         key = self.wppconnect_secret_key
         if key and key.get_secret_value() in PUBLISHED_KEYS:
             odd.append("WPPCONNECT_SECRET_KEY: everybody knows this one, give the server another")

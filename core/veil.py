@@ -10,7 +10,19 @@ from core.diff import Change
 
 # columns whose texts are the product's own words
 WORDS = frozenset(
-    {"kind", "status", "direction", "state", "type", "role", "reason", "source", "instance_name", "instance"}
+    {
+        "kind",
+        "status",
+        "direction",
+        "state",
+        "type",
+        "role",
+        "reason",
+        "source",
+        "instance_name",
+        "instance",
+        "provider",
+    }
 )
 CLIPPED = 4  # characters of a key that is a text: enough to find the row, too few to name a person
 

@@ -54,10 +54,18 @@ class Configuration:
 
 
 class Configurations:
-    """Safe for many threads. Another process's change is seen within 5 s."""
+    """Safe for many threads. Another process's change is seen within 5 s. `is_named`: whether the environment names a
+    provider's server."""
 
-    def __init__(self, transaction: Transaction, vault: Vault, clock: Clock) -> None:
-        self._transaction, self._vault, self._clock = transaction, vault, clock
+    def __init__(
+        self,
+        transaction: Transaction,
+        vault: Vault,
+        clock: Clock,
+        *,
+        is_named: Callable[[str], bool] = lambda _: True,
+    ) -> None:
+        self._transaction, self._vault, self._clock, self._is_named = transaction, vault, clock, is_named
         self._known, self._changes = Configuration(), 0
         self._asked_at: datetime | None = None
 
@@ -88,11 +96,18 @@ class Configurations:
             connection.execute(insert(SystemConfiguration).values(id=1).on_conflict_do_nothing())
             before = self._read(connection, lock=True)
             given = _with_its_key(before, given)
+            after = replace(before, **given)
+            if (
+                after.provider != before.provider
+                and after.provider
+                and not (after.url or self._is_named(after.provider))
+            ):
+                raise Malformed("the environment names no server of this provider: give url and key", field="url")
             connection.execute(update(SystemConfiguration).values(self._row(given)))
             told = given | ({"key": "set" if given["key"] else None} if "key" in given else {})
             audit.note(connection, actor=actor, action="configuration.changed", subject="whatsapp", details=told)
         self._changes += 1
-        self._known, self._asked_at = replace(before, **given), None
+        self._known, self._asked_at = after, None
         return self._known
 
     def _read(self, connection: Connection, *, lock: bool = False) -> Configuration:

@@ -49,6 +49,11 @@ class Gateways:
         """Whether there is such a server, as far as the configuration says."""
         return provider in self.upstreams and self.is_there(provider)
 
+    def expect(self) -> None:
+        """Raises NotConfigured where there is no server at all, SwitchedOff."""
+        if not self.ready():
+            self.for_new()
+
     def for_new(self) -> Upstream:
         """The server of new instances. Raises NotConfigured, SwitchedOff."""
         return self.of(self.default())

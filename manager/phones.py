@@ -31,7 +31,7 @@ def full_number(written: object, default_country: str | None = None) -> str:
     a default, foreign numbers need their `+`. Raises PhoneRequired, InvalidPhone.
     """
     if written is None or written == "":
-        raise PhoneRequired("phone_number is required to pair by code")
+        raise PhoneRequired("phone_number is required")
     text = _text(written)
     digits = "".join(character for character in text if character.isdigit())
     local = f"{default_country}{digits.lstrip('0')}" if default_country and not text.lstrip().startswith("+") else ""

@@ -84,8 +84,8 @@ class WhatsAppManager:
         self._sleep, self._wait_s = sleep, wait_s
 
     def expect_gateway(self) -> None:
-        """Raises NotConfigured, SwitchedOff: before anything is asked or written."""
-        self._gateways.for_new()
+        """Raises NotConfigured where there is none at all, SwitchedOff: before anything is asked or written."""
+        self._gateways.expect()
 
     def find_user_instance(self, user_id: UUID) -> InstanceRecord | None:
         with self._transaction() as connection:
@@ -255,6 +255,7 @@ class WhatsAppManager:
             if as_new and record.is_made:
                 raise already_made()
             provider = provider if record.homeless else record.provider
+            self._gateways.of(provider)  # or nothing is written
             moved: dict[str, object] = {} if provider == record.provider else dict.fromkeys(CLOCKS)
             if as_new or record.deleted or moved:
                 store.mark(connection, record.id, deleted_at=None, provider=provider, **moved, **(as_new or {}))

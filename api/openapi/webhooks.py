@@ -16,9 +16,12 @@ WAYS: Final = {
     "/api/webhook/evolution": "Evolution API's events",
     "/api/webhook/user/{user_id}": "The events of a user's instance",
     "/api/webhook/t/{token}": "Events of whom the token in the path proves",
+    "/api/webhook/wppconnect/{token}": "WPPConnect Server's events of the instance that the path proves",
+    "/api/webhook/broker": "The Baileys broker's events, which it signs",
 }
 SCHEMES: Final = {
     "hook": {"type": "apiKey", "in": "header", "name": "X-Webhook-Token", "description": "An instance's token."},
+    "signature": {"type": "apiKey", "in": "header", "name": "X-Signature", "description": "HMAC-SHA256 of the body."},
     "evolution": {"type": "http", "scheme": "bearer", "description": "Made by Evolution of the webhook's `jwt_key`."},
 }
 REFUSALS: Final[Codes] = {
@@ -64,11 +67,17 @@ def _operation(path: str, summary: str, schema_of: Callable[[Any], Any]) -> dict
         "tags": [TAG["name"]],
         "summary": summary,
         "description": ABOUT,
-        "security": [{}] if "{token}" in path else [{"hook": []}, {"evolution": []}],
+        "security": _security(path),
         "parameters": list(_places(path)),
         "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}},
         "responses": {"200": kept, **refused},
     }
+
+
+def _security(path: str) -> list[dict[str, list[str]]]:
+    if "{token}" in path:
+        return [{}]
+    return [{"signature": []}] if path.startswith("/api/webhook/broker") else [{"hook": []}, {"evolution": []}]
 
 
 def _places(path: str) -> Iterator[dict[str, Any]]:

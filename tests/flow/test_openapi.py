@@ -257,7 +257,8 @@ def test_every_code_that_is_declared_is_one_of_ours(contract):
 def test_the_document_is_the_packages_own(client, contract):
     assert contract["info"]["version"] == tomllib.loads(PYPROJECT.read_text())["project"]["version"]
     assert contract == json.loads(json.dumps(document(client.application)))
-    assert contract["components"]["securitySchemes"].keys() == {"bearer", "session", "csrf", "hook", "evolution"}
+    schemes = {"bearer", "session", "csrf", "hook", "evolution", "signature"}
+    assert contract["components"]["securitySchemes"].keys() == schemes
     assert not re.search(r"(?<!//)localhost|127\.0\.0\.1|/work/|/home/", json.dumps(contract))
 
 

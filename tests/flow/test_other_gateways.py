@@ -14,6 +14,7 @@ from cryptography.fernet import Fernet
 from sqlalchemy import text
 
 from core.crypto import Vault
+from core.errors import Malformed
 from manager.lifecycle import Status
 from manager.providers.port import Snapshot, State
 from manager.service import instance_name_for
@@ -104,6 +105,13 @@ def set_row(system, columns):
         connection.execute(text(f"UPDATE whatsapp_instances SET {columns}"))
 
 
+def watch(system):
+    """The monitor looks."""
+    assert system.monitor.leader.keep()
+    system.monitor.clock.advance(seconds=120)
+    system.monitor.step()
+
+
 def status(ask):
     return ask("GET", "/api/whatsapp/status").json()
 
@@ -155,18 +163,14 @@ def test_a_message_goes_out(ask, connected):
 
 
 def test_the_monitor_looks_at_it(ask, system, connected):
-    assert system.monitor.leader.keep()
-    system.monitor.clock.advance(seconds=120)
-    system.monitor.step()
+    watch(system)
     assert status(ask)["health"]["status"] == "healthy"
 
 
 def test_a_phone_that_parts_is_told_with_its_reason(ask, system, server, user, connected, rows):
     server.box.unpair(connected)
     if server.name == "broker":  # it does not tell: the monitor sees it, and the lookout asks why
-        assert system.monitor.leader.keep()
-        system.monitor.clock.advance(seconds=120)
-        system.monitor.step()
+        watch(system)
         look_out(system)
     until(lambda: status(ask)["status"], lambda found: found == "disconnected")
     until(lambda: system.manager.find_user_instance(user).standing.cause, lambda cause: cause == 401)
@@ -232,6 +236,16 @@ def test_who_is_parting_is_not_told_to_be_connected(ask, system, server, user):
     ask("POST", "/api/whatsapp/connect", {})
     assert replace(system.upkeep.lookouts[server.name], provider=Parting()).look() == 0
     assert status(ask)["status"] == "qr_pending"
+
+
+def test_whom_the_phone_has_left_pairs_anew_with_a_click(ask, system, server, user, connected):
+    server.box.unpair(connected)
+    if server.name == "broker":  # it does not tell
+        watch(system)
+    until(lambda: status(ask)["status"], lambda found: found != "connected")
+    assert ask("POST", "/api/whatsapp/connect", {}).json()["status"] == "qr_pending"
+    server.box.scan(connected)
+    comes_to_be_connected(ask, system)
 
 
 def test_who_parts_pairs_anew(ask, system, server, user, connected):
@@ -354,9 +368,7 @@ def test_while_whatsapp_is_switched_off_no_gateway_is_asked(ask, system, connect
     ]
     assert [(answer.status_code, answer.json()["code"]) for answer in answers] == [(503, "WHATSAPP_DISABLED")] * 2
     before = len(server.box.seen)
-    assert system.monitor.leader.keep()
-    system.monitor.clock.advance(seconds=120)
-    system.monitor.step()
+    watch(system)
     look_out(system)
     assert len(server.box.seen) == before
 
@@ -425,6 +437,26 @@ class TestSetByHand:
             connection.execute(new, {"sealed": sealed})
         system.configurations.change("test", enabled=True)
         assert post(web, told, "lost").status_code == 401
+
+    def test_a_provider_without_a_server_cannot_be_chosen(self, system, server):
+        with pytest.raises(Malformed, match="names no server"):
+            system.configurations.change("test", provider=server.name)
+
+    def test_where_the_chosen_one_has_no_server_only_new_instances_suffer(
+        self, ask, web, bearer, system, server, engine, rows
+    ):
+        """As when the environment names it no more."""
+        assert ask("POST", "/api/whatsapp/connect", {}).json()["status"] == "qr_pending"
+        with engine.begin() as connection:
+            connection.execute(
+                text("INSERT INTO system_configuration (provider) VALUES (:name)"), {"name": server.name}
+            )
+        system.configurations.change("test", enabled=True)
+        assert ask("POST", "/api/whatsapp/connect", {}).json()["status"] == "qr_pending"
+        assert ask("POST", "/api/whatsapp/disconnect").status_code == 200
+        another = requests.post(f"{web}/api/whatsapp/connect", json={}, headers=bearer(uuid4()), timeout=30)
+        assert (another.status_code, another.json()["code"]) == (503, "WHATSAPP_NOT_CONFIGURED")
+        assert len(rows("SELECT FROM whatsapp_instances")) == 1
 
     @pytest.mark.parametrize("how", ["logout", "close", "delete"])
     def test_who_is_left_on_a_gateway_that_is_no_more_can_part_and_begin_anew(

@@ -154,7 +154,8 @@ ENTRIES: dict[tuple[str, str], Open | Own | Admin] = {
     ("POST", SILENCES): Admin(lambda _: {"kind": "mute", "endsAt": END}, admin=201),
     ("DELETE", f"{SILENCES}/<int:silence_id>"): Admin(),
 }
-WEBHOOKS = ("whatsapp", "evolution", "user/{user}", "t/{token}")  # in front of the application, not in its map
+# in front of the application, not in its map
+WEBHOOKS = ("whatsapp", "evolution", "user/{user}", "t/{token}", "wppconnect/{token}", "broker")
 THINGS = {  # one of each, `:marker` in all of it
     "contact_id": "INSERT INTO contacts (scope, user_id, phone_number, name)"
     " VALUES (:scope, :user, '5511999990001', :marker) RETURNING id",

@@ -78,7 +78,8 @@ class BrokerServer:
         self.instances[name].state = "close"
 
     def unpair(self, name: str) -> None:
-        """The phone parts from it. Builds of 2026 make the session anew, those of 2025 keep what they have."""
+        """The phone parts from it. Builds of 2026 say so until the session is made anew, those of 2025 keep what they
+        have."""
         found = self.instances[name]
         found.state, found.has_socket = "close", self.told
         if self.told:

@@ -30,7 +30,7 @@ from tests.provider.wppconnect_server import PHONE, PNG, WppConnectServer
 from tests.waiting import until
 from webhooks.envelope import event_name
 
-SHORT = Limits(usual_s=5.0, slow_s=0.3, look_s=0.5)
+SHORT = Limits(usual_s=5.0, slow_s=0.3, look_s=1.5)
 NAME = "user_x"
 INACTIVE = (
     b'{"response":null,"status":"Disconnected","message":"A sess\xc3\xa3o do WhatsApp n\xc3\xa3o est\xc3\xa1 ativa."}'

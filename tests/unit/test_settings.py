@@ -22,6 +22,7 @@ BY_NAME = {case["name"]: case for case in CASES}
 FERNET = urlsafe_b64encode(b"0123456789abcdef0123456789abcdef").decode()
 SECRETS = {"SECRET_KEY": "s" * 40, "AUTH_JWT_SECRET": "j" * 40, "APP_ENCRYPTION_KEY": FERNET}
 PRODUCTION = {"APP_ENV": "production", **SECRETS}
+EVOLUTION = {"EVOLUTION_API_URL": "http://127.0.0.1:2", "EVOLUTION_API_KEY": "k"}
 WPPCONNECT = {"WPPCONNECT_URL": "http://127.0.0.1:1", "WPPCONNECT_SECRET_KEY": "k"}
 AS_A_PROCESS = [
     "production without secrets",
@@ -292,11 +293,22 @@ def test_the_broker_goes_by_two_names_of_which_the_longer_counts(tmp_path):
         ({}, "evolution"),
         (WPPCONNECT, "wppconnect"),
         ({"BROKER_BASE_URL": "http://127.0.0.1:1", "BROKER_API_KEY": "k"}, "broker"),
-        ({**WPPCONNECT, "WHATSAPP_PROVIDER": "evolution"}, "evolution"),
+        ({**WPPCONNECT, **EVOLUTION}, "evolution"),
+        ({**WPPCONNECT, **EVOLUTION, "WHATSAPP_PROVIDER": "wppconnect"}, "wppconnect"),
     ],
 )
 def test_new_instances_go_to_the_gateway_that_is_chosen_or_named_first(named, default, tmp_path):
     assert loaded({"ZELADOR_DATA_DIR": str(tmp_path), **named}).default_provider == default
+
+
+def test_who_is_chosen_must_have_a_server(tmp_path):
+    chosen = {"ZELADOR_DATA_DIR": str(tmp_path), **WPPCONNECT, "WHATSAPP_PROVIDER": "broker"}
+    assert refusal(chosen).startswith("WHATSAPP_PROVIDER: ")
+
+
+def test_the_sandbox_runs_beside_no_other_gateway(tmp_path):
+    settings = loaded({"ZELADOR_DATA_DIR": str(tmp_path), **WPPCONNECT})
+    assert (settings.gateway, settings.gateway_of("evolution")) == (None, None)
 
 
 def test_a_secret_is_not_shown_with_the_settings(tmp_path):

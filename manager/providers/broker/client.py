@@ -65,11 +65,13 @@ class BrokerClient:
 
     def connect(self, name: str, phone: str | None = None, hook: Hook | None = None) -> Snapshot:  # noqa: ARG002
         """A pairing code comes alone, and takes the place of the one before. Raises NotYet where it takes some seconds
-        more, as right after `create`; a QR that does is None.
+        more, as right after `create`; a QR that does is None. What the phone has parted from begins anew.
         """
         seen = wire.snapshot(name, self._known(name))
         if seen.state is State.CONNECTED:
             return seen
+        if seen.ended:
+            self._ask("POST", f"{_path(name)}/session/wipe", within_s=self._limits.slow_s).an_object()
         if phone is None:
             return self._with_qr(seen)
         code = self._pairing_code(name, phone)
@@ -132,8 +134,9 @@ class BrokerClient:
         return State.NOT_FOUND if row is None else wire.snapshot(name, row).state
 
     def _with_qr(self, seen: Snapshot) -> Snapshot:
+        """To ask for a QR starts a socket that has stopped; one that has lost its way connects by itself."""
         qr = self._qr(seen.name)
-        return replace(seen, state=State.CONNECTING, pairing=Pairing(qr=qr)) if qr else seen
+        return replace(seen, state=State.CONNECTING, pairing=Pairing(qr=qr) if qr else None, ended=False)
 
     def _qr(self, name: str) -> str | None:
         """None where none is shown."""
