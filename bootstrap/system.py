@@ -28,7 +28,7 @@ from core import audit
 from core.access import Access, Principal, changed
 from core.clock import Clock, SystemClock
 from core.crypto import Vault
-from core.db import Transaction, make_engine, transactions
+from core.db import Transaction, make_engine, questions, transactions
 from core.dburl import libpq_url
 from core.postgres import EmbeddedPostgres
 from core.settings import Settings
@@ -201,8 +201,8 @@ def build(
     known = owners(settings)
     worker = Worker(transaction, known, feed_grew, name=name)
     repair = Repair(transaction, known, owners(settings, anew=True), tables=KNOWLEDGE, note=audit.note)
-    hub = Hub(transaction)
-    seats = Seats(_changed(transaction), clock, most=settings.max_sockets)
+    hub = Hub(questions(engine))
+    seats = Seats(_changed(questions(engine)), clock, most=settings.max_sockets)
     came = threading.Event()
     return System(
         settings=settings,
@@ -297,9 +297,9 @@ def secret(value: SecretStr | None) -> str:
     return value.get_secret_value()
 
 
-def _changed(transaction: Transaction) -> Callable[[Collection[Principal]], Mapping[Principal, Principal | None]]:
+def _changed(question: Transaction) -> Callable[[Collection[Principal]], Mapping[Principal, Principal | None]]:
     def ask(known: Collection[Principal]) -> Mapping[Principal, Principal | None]:
-        with transaction() as connection:
+        with question() as connection:
             return changed(connection, known)
 
     return ask

@@ -14,6 +14,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import structlog
+from sqlalchemy import Connection
 
 from core.db import Transaction
 from core.errors import StorageUnavailable
@@ -33,10 +34,10 @@ BREATH = 100  # events, or hearers of one, after which everybody else gets their
 
 
 class Hub:
-    """`start` opens its thread; everything else may be called from any."""
+    """`start` opens its thread; everything else may be called from any. `question`: a transaction that only reads."""
 
-    def __init__(self, transaction: Transaction) -> None:
-        self._transaction = transaction
+    def __init__(self, question: Transaction) -> None:
+        self._question = question
         self._audience = Audience()
         self._topics: set[str] = set()
         self._lock = threading.Lock()
@@ -82,27 +83,23 @@ class Hub:
     def enter(self, mailbox: Mailbox, room: Room) -> None:
         """From now on the mailbox gets the room's events too. Raises StorageUnavailable."""
         users = room.users()
-        with self._transaction() as connection:
+        with self._question() as connection:
             beginnings = feed.beginnings(connection, users, timedelta())
         self._audience.enter(mailbox, room, beginnings)
 
     def exit(self, mailbox: Mailbox, channel: str) -> None:
         self._audience.exit(mailbox, channel)
 
-    def look(self, users: Iterable[UUID]) -> int:
-        """Read once what is new of these users, for those who listen here. Returns how many events were handed out."""
+    def _look(self, connection: Connection, users: Iterable[UUID]) -> None:
+        """Read once what is new of these users, and hand it to those who listen here."""
         cursors = self._audience.cursors(users)
-        if not cursors:
-            return 0
-        with self._transaction() as connection:
-            events = feed.events_after(connection, cursors)
+        events = feed.events_after(connection, cursors) if cursors else []
         for number, event in enumerate(events, 1):
             self._hand_out(event, cursors[event.user_id])
             if number % BREATH == 0:
                 time.sleep(0)
         if len(events) >= feed.MOST:
             self.rang({str(event.user_id) for event in events})
-        return len(events)
 
     def _hand_out(self, event: feed.FeedEvent, since: int) -> None:
         made: dict[tuple[Dialect, str | None], Sequence[bytes]] = {}
@@ -125,15 +122,13 @@ class Hub:
             self.rang({str(event.user_id)})
 
     def _run(self) -> None:
-        """Those who were rung for at once, and everybody once a second however much is rung."""
-        users, halls = Rounds(self._audience.users, POLL_S), Rounds(self._audience.halls, MEMBERS_S)
         while not self._stopping.is_set():
-            self._rung.wait(min(users.due_in(), halls.due_in()))
-            self._rung.clear()
             try:
-                self._look_at_rung()
-                self.look(users.next())
-                self._refresh(halls.next())
+                self._rung.wait(POLL_S)
+                self._rung.clear()
+                if self._audience.users():
+                    with self._question() as connection:  # kept: to take one from the pool takes as long as to ask
+                        self._follow(connection)
             except StorageUnavailable:
                 log.warning("hub_waits")
                 self._stopping.wait(POLL_S)
@@ -141,20 +136,29 @@ class Hub:
                 log.error("hub_failed", exc_info=error)
                 self._stopping.wait(POLL_S)
 
-    def _look_at_rung(self) -> None:
+    def _follow(self, connection: Connection) -> None:
+        """Those who were rung for at once, and everybody once a second however much is rung."""
+        users, halls = Rounds(self._audience.users, POLL_S), Rounds(self._audience.halls, MEMBERS_S)
+        while not self._stopping.is_set():
+            self._look_at_rung(connection)
+            self._look(connection, users.next())
+            self._refresh(connection, halls.next())
+            self._rung.wait(min(users.due_in(), halls.due_in()))
+            self._rung.clear()
+
+    def _look_at_rung(self, connection: Connection) -> None:
         with self._lock:
             topics, self._topics = self._topics, set()
         users = self._audience.users() if ALL in topics else [*_uuids(topics)]
         for at in range(0, len(users), SLICE):
-            self.look(users[at : at + SLICE])
+            self._look(connection, users[at : at + SLICE])
 
-    def _refresh(self, halls: Sequence[Hall]) -> None:
+    def _refresh(self, connection: Connection, halls: Sequence[Hall]) -> None:
         """Ask who belongs to these rooms now."""
         for hall in halls:
             users = hall.room.users()
             new = {user: made_at for user, made_at in users.items() if user not in hall.cursors}
-            with self._transaction() as connection:
-                beginnings = feed.beginnings(connection, new, YOUNG)
+            beginnings = feed.beginnings(connection, new, YOUNG)
             self._audience.refresh(hall, users.keys(), beginnings)
 
 

@@ -9,10 +9,10 @@ SLICE = 500
 
 
 class Rounds(Generic[T]):
-    """`everybody` is asked when a round begins; who comes later is in the next one. `most`: of a slice."""
+    """`everybody` is asked when a round begins; who comes later is in the next one."""
 
-    def __init__(self, everybody: Callable[[], Collection[T]], period_s: float, most: int = SLICE) -> None:
-        self._everybody, self._period_s, self._most = everybody, period_s, most
+    def __init__(self, everybody: Callable[[], Collection[T]], period_s: float) -> None:
+        self._everybody, self._period_s = everybody, period_s
         self._left: list[list[T]] = []
         self._step_s, self._due = period_s, 0.0
 
@@ -26,7 +26,7 @@ class Rounds(Generic[T]):
             return []
         if not self._left:
             everybody = list(self._everybody())
-            self._left = [everybody[at : at + self._most] for at in range(0, len(everybody), self._most)]
+            self._left = [everybody[at : at + SLICE] for at in range(0, len(everybody), SLICE)]
             self._step_s = self._period_s / max(1, len(self._left))
         self._due = time.monotonic() + self._step_s
         return self._left.pop(0) if self._left else []

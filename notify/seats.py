@@ -23,7 +23,6 @@ from notify.rounds import Rounds
 
 log = structlog.get_logger()
 LOOK_S = 3.0
-AT_ONCE = 100  # their rights are a large question: nobody else gets a turn while it is put together
 MOST_EACH = 20
 Changed = Callable[[Collection[Principal]], Mapping[Principal, Principal | None]]  # of whom something else is so
 
@@ -148,7 +147,7 @@ class Seats:
             return list(self._sitting)
 
     def _run(self) -> None:
-        rounds = Rounds(self._everybody, self._look_s, AT_ONCE)
+        rounds = Rounds(self._everybody, self._look_s)
         while not self._stopping.wait(rounds.due_in()):
             try:
                 self.look(rounds.next())
