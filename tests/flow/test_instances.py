@@ -1,7 +1,5 @@
 """Instances by id, the second route family: its own curl lines, sent as they stand; and whose is whose."""
 
-import argparse
-import shlex
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -13,6 +11,7 @@ from bootstrap.limits import SPECIAL
 from bootstrap.web import build_app
 from core.crypto import fingerprint
 from manager.service import instance_name_for
+from tests import curl as curl_line
 from tests.factories import body_of, text_message
 from tests.waiting import until
 from webhooks.inbox import Delivery
@@ -35,12 +34,6 @@ PATCH = """curl -X PATCH {base}/api/whatsapp/instances/{id} -H "Content-Type: ap
 CONTACTS = """curl -X POST {base}/api/contacts -H "Authorization: Bearer {token}" \
     -H "Content-Type: application/json" -d '{"organization_id": "org_123"}'"""
 
-CURL = argparse.ArgumentParser()
-CURL.add_argument("url")
-CURL.add_argument("-X", default="GET")
-CURL.add_argument("-H", action="append", default=[])
-CURL.add_argument("-d")
-
 
 @pytest.fixture
 def user():
@@ -49,17 +42,11 @@ def user():
 
 @pytest.fixture
 def curl(web, working, bearer, user):
-    """Sends a curl line with exactly its method, headers and body: status and JSON."""
+    """Sends a curl line: status and JSON."""
 
     def send(line, instance_id=""):
         token = bearer(user, organization_id="org_123")["Authorization"].partition(" ")[2]
-        for word, meant in {"{base}": web, "{id}": str(instance_id), "{token}": token}.items():
-            line = line.replace(word, meant)
-        _, *words = shlex.split(line)
-        said = CURL.parse_args(words)
-        headers = dict(one.split(": ", 1) for one in said.H)
-        answer = requests.request(said.X, said.url, headers=headers, data=(said.d or "").encode(), timeout=60)
-        return answer.status_code, answer.json()
+        return curl_line.send(line, base=web, id=instance_id, token=token)
 
     return send
 

@@ -1,7 +1,6 @@
 """The seed's fourth route family, `/system/whatsapp/*`: its curl lines as they stand, its words, errors and page."""
 
 import re
-import shlex
 from datetime import timedelta
 from uuid import uuid4
 
@@ -13,22 +12,23 @@ from sqlalchemy import text
 from bootstrap.system import build
 from bootstrap.web import build_app
 from core.access import Principal, make_link
+from tests import curl
 from tests.conftest import KEY
 from tests.factories import token_for
 from tests.waiting import until
 
 ANA = "5511999990001"
 CURL = {
-    "start": """curl -X POST $BASE/system/whatsapp/start/ -H "Content-Type: application/json" """
-    """-H "X-CSRFToken: $CSRF" -b "session=$SESSION" -d '{}'""",
-    "status": """curl $BASE/system/whatsapp/status/ -b "session=$SESSION" """,
-    "qrcode": """curl $BASE/system/whatsapp/qrcode/ -b "session=$SESSION" """,
-    "logout": """curl -X POST $BASE/system/whatsapp/logout/ -H "Content-Type: application/json" """
-    """-H "X-CSRFToken: $CSRF" -b "session=$SESSION" -d '{}'""",
-    "close": """curl -X POST $BASE/system/whatsapp/close/ -H "Content-Type: application/json" """
-    """-H "X-CSRFToken: $CSRF" -b "session=$SESSION" -d '{}'""",
-    "send-test": """curl -X POST $BASE/system/whatsapp/send-test/ -H "Content-Type: application/json" """
-    """-H "X-CSRFToken: $CSRF" -b "session=$SESSION" """
+    "start": """curl -X POST {base}/system/whatsapp/start/ -H "Content-Type: application/json" """
+    """-H "X-CSRFToken: {csrf}" -b "session={session}" -d '{}'""",
+    "status": """curl {base}/system/whatsapp/status/ -b "session={session}" """,
+    "qrcode": """curl {base}/system/whatsapp/qrcode/ -b "session={session}" """,
+    "logout": """curl -X POST {base}/system/whatsapp/logout/ -H "Content-Type: application/json" """
+    """-H "X-CSRFToken: {csrf}" -b "session={session}" -d '{}'""",
+    "close": """curl -X POST {base}/system/whatsapp/close/ -H "Content-Type: application/json" """
+    """-H "X-CSRFToken: {csrf}" -b "session={session}" -d '{}'""",
+    "send-test": """curl -X POST {base}/system/whatsapp/send-test/ -H "Content-Type: application/json" """
+    """-H "X-CSRFToken: {csrf}" -b "session={session}" """
     """-d '{"phone": "5511999990001", "message": "Teste WhatsApp WPPConnect"}'""",
 }
 NOT_STARTED = {"connected": False, "status": "notLogged", "message": "Session not initialized"}
@@ -55,28 +55,8 @@ class Operator:
         return answer.text
 
     def curl(self, line):
-        """What curl sends: its method, headers, cookie and body. Status and JSON."""
-        places = {"$BASE": self.base, "$CSRF": self.csrf, "$SESSION": self._session.cookies["session"]}
-        for name, value in places.items():
-            line = line.replace(name, value)
-        method, url, headers, body = "GET", "", {"Accept": "*/*", "User-Agent": "curl/8.14.1"}, None
-        words = iter(shlex.split(line)[1:])
-        for word in words:
-            if word == "-X":
-                method = next(words)
-            elif word == "-H":
-                name, _, value = next(words).partition(": ")
-                headers[name] = value
-            elif word == "-b":
-                headers["Cookie"] = next(words)
-            elif word == "-d":
-                body = next(words)
-                headers.setdefault("Content-Type", "application/x-www-form-urlencoded")
-            else:
-                url = word
-        answer = requests.request(method, url, headers=headers, data=body, timeout=60, allow_redirects=False)
-        assert answer.headers["Content-Type"] == "application/json", answer.text
-        return answer.status_code, answer.json()
+        """Status and JSON."""
+        return curl.send(line, base=self.base, csrf=self.csrf, session=self._session.cookies["session"])
 
     def post(self, path, body, **headers):
         with_token = {"X-CSRFToken": self.csrf, **headers}
@@ -279,11 +259,11 @@ def test_a_cookie_alone_changes_nothing(operator, rows):
     """L010, I025"""
     for name in ("start", "logout", "close", "send-test"):
         for token in ("", '-H "X-CSRFToken: wrong" '):
-            status, body = operator.curl(CURL[name].replace('-H "X-CSRFToken: $CSRF" ', token))
+            status, body = operator.curl(CURL[name].replace('-H "X-CSRFToken: {csrf}" ', token))
             assert (status, body["code"]) == (403, "CSRF")
     assert rows("SELECT 1 FROM whatsapp_instances") == []
     for line in CURL.values():
-        status, body = operator.curl(line.replace('-b "session=$SESSION"', ""))
+        status, body = operator.curl(line.replace('-b "session={session}"', ""))
         assert (status, body["code"]) == (401, "UNAUTHENTICATED")
 
 
@@ -368,7 +348,7 @@ class TestTheConfiguration:
         told = {"success": True, "enabled": True, **given, "hasKey": True}
         del told["key"]
         assert admin.post("config/", given) == (200, told)
-        assert admin.curl('curl $BASE/system/whatsapp/config/ -b "session=$SESSION"') == (200, told)
+        assert admin.curl('curl {base}/system/whatsapp/config/ -b "session={session}"') == (200, told)
         [row] = rows("SELECT actor, details FROM audit WHERE action = 'configuration.changed'")
         assert (row["actor"], "K3Y-OF-IT" in str(row["details"])) == (str(admin.user), False)
 
@@ -397,7 +377,7 @@ class TestTheConfiguration:
             assert (status, told["code"]) == (400, "VALIDATION_ERROR"), body
 
     def test_it_is_for_administrators(self, operator):
-        line = 'curl $BASE/system/whatsapp/config/ -b "session=$SESSION"'
+        line = 'curl {base}/system/whatsapp/config/ -b "session={session}"'
         found = [operator.post("config/", {"enabled": False}), operator.post("toggle/", {}), operator.curl(line)]
         assert [(status, body["code"]) for status, body in found] == [(403, "FORBIDDEN")] * 3
 
