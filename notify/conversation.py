@@ -1,6 +1,7 @@
 """One socket's talk, from the first frame to the close: what was missed or a snapshot, then the stream.
 
-One writer a socket: this loop over its mailbox. Commands are obeyed by `notify.commands`.
+This loop over its mailbox writes to the socket, and while it rests over an empty one the hub does. Commands are obeyed
+by `notify.commands`.
 """
 
 import random

@@ -1,7 +1,7 @@
 """A socket that writes whole frames, bounded in time, counts what comes in, and lets the last frame arrive.
 
 It stands between the server's socket and simple-websocket, which writes with `send` (a part of a frame may be left)
-and from two threads (answers to pings). Pings go out from a third.
+and from two threads (answers to pings). Pings go out from a third, and frames for who rests from the hub's.
 """
 
 import contextlib
