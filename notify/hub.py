@@ -2,8 +2,9 @@
 
 It reads the rows past each user's cursor when somebody rings, and once a second anyhow, encodes each event once a
 dialect and puts it into the mailboxes of that user's listeners, and of the rooms that hear this user; where an owner
-rests its mailbox hands the frame to the socket at once, if that takes no waiting. A mailbox that is full gets nothing more: its owner has fallen behind, reads the feed for itself and joins again. So one slow client
-costs nobody else anything.
+rests its mailbox hands the frame to the socket at once, if that takes no waiting. A mailbox that is full gets nothing
+more: its owner has fallen behind, reads the feed for itself and joins again. So one slow client costs nobody else
+anything.
 """
 
 import threading
