@@ -7,6 +7,7 @@ import pytest
 
 from sandbox.server import Sandbox
 from tests.sandbox.receiver import KEY, Client, Receiver, eventually
+from tests.waiting import until
 
 ANA = "5511999990001"
 
@@ -157,6 +158,9 @@ def test_what_was_not_delivered_is_lost_with_the_process(receiver: Receiver, hoo
         client = Client(box, receiver, "/status/503" + hook)
         client.create("shop1", hook={"events": ["INSTANCE_CREATE"]})
         client.take(1)
+        until(
+            lambda: [one for one in box.log.items() if one["kind"] == "webhook"]
+        )  # its answer is read after we have it
     with box:
         client.reaches("shop1", "connecting")
         items = client.call("GET", "/sandbox/log").json()["items"]
