@@ -160,7 +160,7 @@ def test_what_was_not_delivered_is_lost_with_the_process(receiver: Receiver, hoo
         client.take(1)
         until(
             lambda: [one for one in box.log.items() if one["kind"] == "webhook"]
-        )  # its answer is read after we have it
+        )  # after we have it
     with box:
         client.reaches("shop1", "connecting")
         items = client.call("GET", "/sandbox/log").json()["items"]
