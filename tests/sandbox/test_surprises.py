@@ -158,9 +158,7 @@ def test_what_was_not_delivered_is_lost_with_the_process(receiver: Receiver, hoo
         client = Client(box, receiver, "/status/503" + hook)
         client.create("shop1", hook={"events": ["INSTANCE_CREATE"]})
         client.take(1)
-        until(
-            lambda: [one for one in box.log.items() if one["kind"] == "webhook"]
-        )  # after we have it
+        until(lambda: [one for one in box.log.items() if one["kind"] == "webhook"])  # after we have it
     with box:
         client.reaches("shop1", "connecting")
         items = client.call("GET", "/sandbox/log").json()["items"]
