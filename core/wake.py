@@ -15,6 +15,9 @@ import structlog
 
 log = structlog.get_logger()
 GAP_S = 0.05  # at most 20 NOTIFY a second and process
+# a hint need not reach the disk: the server sends it at once, not when its log is synced. (Also through a pooler, which
+# would refuse the same as an option of the connection.)
+NOTIFY = "SELECT set_config('synchronous_commit', 'off', true), pg_notify(%s, %s)"
 MAX_PAYLOAD = 7_900  # PostgreSQL's limit is 8,000 bytes
 ALL = "*"
 RETRY_S = 1.0
@@ -61,7 +64,7 @@ class Bell:
             with self._lock:
                 rung, self._rung = self._rung, {}
             for channel, topics in rung.items():
-                connection.execute("SELECT pg_notify(%s, %s)", (channel, payload(topics)))
+                connection.execute(NOTIFY, (channel, payload(topics)))
             self._stopping.wait(GAP_S)
 
 
