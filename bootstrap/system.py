@@ -7,7 +7,7 @@ tests.
 import os
 import socket
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -25,12 +25,13 @@ from bootstrap.monitoring import Monitor, make_monitor
 from bootstrap.readings import KNOWLEDGE, lifetimes, owners
 from bootstrap.upkeep import Upkeep, schedule
 from core import audit
-from core.access import Access, Principal, changed
+from core.access import Access
 from core.clock import Clock, SystemClock
 from core.crypto import Vault
 from core.db import Transaction, make_engine, questions, transactions
 from core.dburl import libpq_url
 from core.postgres import EmbeddedPostgres
+from core.rights import Rights
 from core.settings import Settings
 from core.wake import Bell, Listener
 from manager.configuration import Configurations
@@ -202,7 +203,7 @@ def build(
     worker = Worker(transaction, known, feed_grew, name=name)
     repair = Repair(transaction, known, owners(settings, anew=True), tables=KNOWLEDGE, note=audit.note)
     hub = Hub(questions(engine))
-    seats = Seats(_changed(questions(engine)), clock, most=settings.max_sockets)
+    seats = Seats(Rights(questions(engine)), clock, most=settings.max_sockets)
     came = threading.Event()
     return System(
         settings=settings,
@@ -295,11 +296,3 @@ def secret(value: SecretStr | None) -> str:
     if value is None:
         raise ValueError("settings were not made by from_env")
     return value.get_secret_value()
-
-
-def _changed(question: Transaction) -> Callable[[Collection[Principal]], Mapping[Principal, Principal | None]]:
-    def ask(known: Collection[Principal]) -> Mapping[Principal, Principal | None]:
-        with question() as connection:
-            return changed(connection, known)
-
-    return ask

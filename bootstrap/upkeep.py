@@ -7,6 +7,7 @@ from datetime import timedelta
 from functools import partial
 
 import core.api_tokens
+import core.rights
 import manager.keys
 import notify.feed
 import notify.tickets
@@ -110,6 +111,7 @@ def schedule(
         (notify.tickets.prune, timedelta(hours=1)),
         (manager.keys.prune, timedelta(days=1)),
         (core.api_tokens.prune, core.api_tokens.KEPT),
+        (core.rights.prune, core.rights.KEPT),
         (incidents.prune, incidents.KEPT),
         (history.prune, history.KEPT),
     )

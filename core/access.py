@@ -5,7 +5,6 @@
 
 import secrets
 import threading
-from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cache
@@ -19,7 +18,7 @@ from werkzeug.security import check_password_hash, generate_password_hash
 
 from core.clock import Clock
 from core.crypto import fingerprint
-from core.db import Base, Transaction, array
+from core.db import Base, Transaction
 from core.errors import Conflict, Malformed, StorageUnavailable, Unauthenticated
 
 if TYPE_CHECKING:
@@ -29,18 +28,6 @@ if TYPE_CHECKING:
 KNOWN_FOR = timedelta(seconds=5)
 API_TOKEN = "zt_"  # noqa: S105 — how a personal token begins
 LINK_BYTES = 24
-CHANGED = text("""
-SELECT known.place, profiles.id IS NULL OR known.token_id IS NOT NULL AND token.id IS NULL AS gone,
-    profiles.role, profiles.email, profiles.organization_id
-FROM unnest(CAST(:ids AS uuid[]), CAST(:roles AS text[]), CAST(:organizations AS text[]), CAST(:tokens AS uuid[]))
-    WITH ORDINALITY AS known (id, role, organization_id, token_id, place)
-LEFT JOIN profiles USING (id)
-LEFT JOIN api_tokens AS token ON token.id = known.token_id AND token.revoked_at IS NULL
-    AND (token.expires_at IS NULL OR token.expires_at > now())
-WHERE profiles.id IS NULL OR profiles.role <> known.role
-   OR known.role IS NOT NULL AND profiles.organization_id IS DISTINCT FROM known.organization_id
-   OR known.token_id IS NOT NULL AND token.id IS NULL
-""")
 ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))")
 # the id of a user, however it is written, is the name of what is theirs alone
 FOUND = text("""
@@ -242,24 +229,6 @@ def find_principal(connection: Connection, user_id: UUID) -> Principal | None:
         select(Profile.id, Profile.role, Profile.email, Profile.organization_id).where(Profile.id == user_id)
     ).first()
     return row and Principal(user_id=row.id, role=row.role, email=row.email, organization_id=row.organization_id)
-
-
-def changed(connection: Connection, known: Collection[Principal]) -> dict[Principal, Principal | None]:
-    """Those of whom our table says something else by now. None: the profile is gone, or the personal token they came
-    with is over. Who has a sworn role keeps it."""
-    asked = list(known)
-    facts = {
-        "ids": array(one.user_id for one in asked),
-        "roles": array(None if one.sworn else one.role for one in asked),
-        "organizations": array(one.organization_id for one in asked),
-        "tokens": array(one.token_id for one in asked),
-    }
-    found: dict[Principal, Principal | None] = {}
-    for row in connection.execute(CHANGED, facts):
-        before = asked[row.place - 1]
-        now = {"role": row.role, "email": row.email, "organization_id": row.organization_id}
-        found[before] = None if row.gone else Principal(user_id=before.user_id, token_id=before.token_id, **now)
-    return found
 
 
 def create_person(

@@ -16,6 +16,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.db import Base, array
+from core.written import written_column
 
 RECORD = text("""
 WITH fresh AS (
@@ -24,7 +25,7 @@ WITH fresh AS (
 ), heads AS (
     INSERT INTO feed_heads (user_id, last_id)
     SELECT user_id, count(*) FROM fresh GROUP BY user_id ORDER BY user_id
-    ON CONFLICT (user_id) DO UPDATE SET last_id = feed_heads.last_id + excluded.last_id
+    ON CONFLICT (user_id) DO UPDATE SET last_id = feed_heads.last_id + excluded.last_id, written = DEFAULT
     RETURNING user_id, last_id
 )
 INSERT INTO feed (user_id, id, type, data)
@@ -41,6 +42,7 @@ class FeedHead(Base):
 
     user_id: Mapped[UUID] = mapped_column(ForeignKey("profiles.id", ondelete="CASCADE"), primary_key=True)
     last_id: Mapped[int] = mapped_column(BigInteger)
+    written: Mapped[int] = written_column()
 
 
 class FeedRow(Base):

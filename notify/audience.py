@@ -55,11 +55,12 @@ class Audience:
                 self._streams.pop(user_id, None)
                 self._forget(user_id)
 
-    def enter(self, mailbox: Mailbox, room: Room, beginnings: Mapping[UUID, int]) -> None:
+    def enter(self, mailbox: Mailbox, room: Room, beginnings: Mapping[UUID, int]) -> set[UUID]:
+        """Whom the room has not heard so far: something may have come since their beginnings were looked up."""
         with self._lock:
             hall = self._halls.setdefault(room.channel, Hall(room=room))
             hall.mailboxes.add(mailbox)
-            self._add(hall, beginnings)
+            return self._add(hall, beginnings)
 
     def exit(self, mailbox: Mailbox, channel: str) -> None:
         with self._lock:
@@ -70,12 +71,11 @@ class Audience:
                 del self._halls[channel]
                 self._remove(hall, list(hall.cursors))
 
-    def refresh(self, hall: Hall, users: Collection[UUID], beginnings: Mapping[UUID, int]) -> None:
-        """The room hears these users now; `beginnings` of those that are new."""
+    def refresh(self, hall: Hall, users: Collection[UUID], beginnings: Mapping[UUID, int]) -> set[UUID]:
+        """The room hears these users now; `beginnings` of those that are new. Whom it has not heard so far."""
         with self._lock:
             self._remove(hall, hall.cursors.keys() - users)
-            if hall.mailboxes:
-                self._add(hall, beginnings)
+            return self._add(hall, beginnings) if hall.mailboxes else set()
 
     def halls(self) -> list[Hall]:
         with self._lock:
@@ -126,12 +126,14 @@ class Audience:
             self._cursors[user_id] = min(kept, default=event_id)
             return self._cursors[user_id] >= event_id
 
-    def _add(self, hall: Hall, beginnings: Mapping[UUID, int]) -> None:
-        for user_id, cursor in beginnings.items():
-            if user_id not in hall.cursors:
-                hall.cursors[user_id] = max(cursor, hall.left.pop(user_id, 0))
-                self._halls_of.setdefault(user_id, set()).add(hall)
-                self._cursors[user_id] = min(cursor, self._cursors.get(user_id, cursor))
+    def _add(self, hall: Hall, beginnings: Mapping[UUID, int]) -> set[UUID]:
+        new = beginnings.keys() - hall.cursors.keys()
+        for user_id in new:
+            cursor = beginnings[user_id]
+            hall.cursors[user_id] = max(cursor, hall.left.pop(user_id, 0))
+            self._halls_of.setdefault(user_id, set()).add(hall)
+            self._cursors[user_id] = min(cursor, self._cursors.get(user_id, cursor))
+        return set(new)
 
     def _remove(self, hall: Hall, users: Collection[UUID]) -> None:
         for user_id in users:

@@ -8,17 +8,16 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from core.db import array
+from core.db import array, straight
 
-AFTER = text("""
+AFTER = """
 SELECT feed.user_id, feed.id, feed.type, feed.data, feed.at
-FROM unnest(CAST(:users AS uuid[]), CAST(:cursors AS bigint[])) AS wanted (user_id, cursor)
-JOIN feed_heads ON feed_heads.user_id = wanted.user_id AND feed_heads.last_id > wanted.cursor
+FROM unnest(CAST(%s AS uuid[]), CAST(%s AS bigint[])) AS wanted (user_id, cursor)
 CROSS JOIN LATERAL (
-    SELECT * FROM feed WHERE feed.user_id = wanted.user_id AND feed.id > wanted.cursor ORDER BY feed.id LIMIT :most
+    SELECT * FROM feed WHERE feed.user_id = wanted.user_id AND feed.id > wanted.cursor ORDER BY feed.id LIMIT %s
 ) AS feed
 ORDER BY feed.user_id, feed.id
-""")
+"""
 HEAD = text("""
 SELECT coalesce((SELECT last_id FROM feed_heads WHERE user_id = :user), 0) AS head,
        (SELECT min(id) FROM feed WHERE user_id = :user) AS oldest
@@ -62,8 +61,8 @@ class Stream:
 
 def events_after(connection: Connection, cursors: Mapping[UUID, int]) -> Sequence[FeedEvent]:
     """What came after each user's cursor, at most 500 rows a user, in order."""
-    rows = connection.execute(AFTER, {"users": array(cursors), "cursors": array(cursors.values()), "most": MOST})
-    return [FeedEvent(user_id=row.user_id, id=row.id, type=row.type, data=row.data, at=row.at) for row in rows]
+    rows = straight(connection, AFTER, (array(cursors), array(cursors.values()), MOST))
+    return [FeedEvent(user_id=user, id=number, type=kind, data=data, at=at) for user, number, kind, data, at in rows]
 
 
 def beginnings(connection: Connection, users: Mapping[UUID, datetime | None], young: timedelta) -> dict[UUID, int]:

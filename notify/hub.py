@@ -1,15 +1,15 @@
 """The hub: one reader of the feed for all listeners of a process.
 
-It reads the rows past each user's cursor when somebody rings, and once a second anyhow, encodes each event once a
-dialect and puts it into the mailboxes of that user's listeners, and of the rooms that hear this user; where an owner
-rests its mailbox hands the frame to the socket at once, if that takes no waiting. A mailbox that is full gets nothing
-more: its owner has fallen behind, reads the feed for itself and joins again. So one slow client costs nobody else
-anything.
+It reads the rows past a user's cursor when somebody rings (the patrol does, a second later, where nobody did), encodes
+each event once a dialect and puts it into the mailboxes of that user's listeners, and of the rooms that hear this user;
+where an owner rests its mailbox hands the frame to the socket at once, if that takes no waiting. A mailbox that is full
+gets nothing more: its owner has fallen behind, reads the feed for itself and joins again. So one slow client costs
+nobody else anything.
 """
 
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from uuid import UUID
@@ -21,41 +21,46 @@ from core.db import Transaction
 from core.errors import StorageUnavailable
 from core.wake import ALL
 from notify import feed
-from notify.audience import Audience, Hall
+from notify.audience import Audience
 from notify.dialects import Dialect
 from notify.mailbox import Mailbox
+from notify.patrol import Patrol
 from notify.rooms import Room
-from notify.rounds import SLICE, Rounds
 
 log = structlog.get_logger()
-POLL_S = 1.0
-MEMBERS_S = 5.0  # how soon a room hears users that have come to it …
-YOUNG = timedelta(minutes=1)  # … from their first event on, where they were made within the last minute
+RETRY_S = 1.0
+MANY = 500  # users a question
 BREATH = 100  # events, or hearers of one, after which everybody else gets their turn
 
 
 class Hub:
-    """`start` opens its thread; everything else may be called from any. `question`: a transaction that only reads."""
+    """`start` opens its threads; everything else may be called from any. `question`: a transaction that only reads."""
 
     def __init__(self, question: Transaction) -> None:
         self._question = question
         self._audience = Audience()
         self._topics: set[str] = set()
         self._lock = threading.Lock()
-        self._rung, self._stopping = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._run, name="hub", daemon=True)
+        self._listened, self._rung, self._stopping = threading.Event(), threading.Event(), threading.Event()
+        self._patrol = Patrol(self._audience, self.rang)
+        works = {"hub": self._follow, "patrol": lambda connection: self._patrol.walk(connection, self._stopping)}
+        self._threads = [
+            threading.Thread(target=self._keep, args=(work,), name=name, daemon=True) for name, work in works.items()
+        ]
 
     def start(self) -> None:
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         """Let every socket go (they close with 1012) and end the reader."""
-        self._stopping.set()
-        self._rung.set()
+        for event in (self._stopping, self._listened, self._rung):
+            event.set()
         for mailbox in self._audience.mailboxes():
             mailbox.wake()
-        if self._thread.is_alive():
-            self._thread.join(timeout=5)
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(timeout=5)
 
     @property
     def stopping(self) -> bool:
@@ -67,14 +72,16 @@ class Hub:
         return self._audience.followed
 
     def rang(self, topics: set[str]) -> None:
-        """Somebody wrote to the feeds of these users (`*`: of anybody)."""
-        with self._lock:
-            self._topics |= topics
-        self._rung.set()
+        """There may be something to read for these users (`*`: for anybody), by id."""
+        if topics:
+            with self._lock:
+                self._topics |= topics
+            self._rung.set()
 
     def join(self, mailbox: Mailbox, user_id: UUID, since: int) -> None:
         """From now on the mailbox gets the user's events after `since`, each once, in order. May be called again."""
         self._audience.join(mailbox, user_id, since)
+        self._listened.set()
         self.rang({str(user_id)})
 
     def leave(self, mailbox: Mailbox, user_id: UUID) -> None:
@@ -86,7 +93,9 @@ class Hub:
         users = room.users()
         with self._question() as connection:
             beginnings = feed.beginnings(connection, users, timedelta())
-        self._audience.enter(mailbox, room, beginnings)
+        unheard = self._audience.enter(mailbox, room, beginnings)
+        self._listened.set()
+        self.rang(set(map(str, unheard)))
 
     def exit(self, mailbox: Mailbox, channel: str) -> None:
         self._audience.exit(mailbox, channel)
@@ -96,7 +105,10 @@ class Hub:
         cursors = self._audience.cursors(users)
         events = feed.events_after(connection, cursors) if cursors else []
         for number, event in enumerate(events, 1):
-            self._hand_out(event, cursors[event.user_id])
+            try:
+                self._hand_out(event, cursors[event.user_id])
+            except Exception as error:  # one event must not hold up those of everybody else
+                log.error("hub_failed", exc_info=error)
             if number % BREATH == 0:
                 time.sleep(0)
         if len(events) >= feed.MOST:
@@ -122,45 +134,37 @@ class Hub:
         if not self._audience.went_out(event.user_id, event.id):
             self.rang({str(event.user_id)})
 
-    def _run(self) -> None:
+    def _keep(self, work: Callable[[Connection], None]) -> None:
+        """From the first listener on until we stop, and again when it failed. With a connection of its own: to take one
+        from the pool takes as long as to ask."""
+        self._listened.wait()
         while not self._stopping.is_set():
             try:
-                self._rung.wait(POLL_S)
-                self._rung.clear()
-                if self._audience.users():
-                    with self._question() as connection:  # kept: to take one from the pool takes as long as to ask
-                        self._follow(connection)
+                with self._question() as connection:
+                    work(connection)
             except StorageUnavailable:
                 log.warning("hub_waits")
-                self._stopping.wait(POLL_S)
-            except Exception as error:  # the sockets of everybody hang on this thread
+            except Exception as error:  # the sockets of everybody hang on these threads
                 log.error("hub_failed", exc_info=error)
-                self._stopping.wait(POLL_S)
+            self._stopping.wait(RETRY_S)
 
     def _follow(self, connection: Connection) -> None:
-        """Those who were rung for at once, and everybody once a second however much is rung."""
-        users, halls = Rounds(self._audience.users, POLL_S), Rounds(self._audience.halls, MEMBERS_S)
+        """Look at once at those who are rung for."""
         while not self._stopping.is_set():
             self._look_at_rung(connection)
-            self._look(connection, users.next())
-            self._refresh(connection, halls.next())
-            self._rung.wait(min(users.due_in(), halls.due_in()))
+            self._rung.wait()
             self._rung.clear()
 
     def _look_at_rung(self, connection: Connection) -> None:
         with self._lock:
             topics, self._topics = self._topics, set()
         users = self._audience.users() if ALL in topics else [*_uuids(topics)]
-        for at in range(0, len(users), SLICE):
-            self._look(connection, users[at : at + SLICE])
-
-    def _refresh(self, connection: Connection, halls: Sequence[Hall]) -> None:
-        """Ask who belongs to these rooms now."""
-        for hall in halls:
-            users = hall.room.users()
-            new = {user: made_at for user, made_at in users.items() if user not in hall.cursors}
-            beginnings = feed.beginnings(connection, new, YOUNG)
-            self._audience.refresh(hall, users.keys(), beginnings)
+        try:
+            for at in range(0, len(users), MANY):
+                self._look(connection, users[at : at + MANY])
+        except BaseException:
+            self.rang(topics)  # nobody will ring for them again
+            raise
 
 
 def encoded(dialect: Dialect, event: feed.FeedEvent, channel: str | None = None) -> Sequence[bytes]:

@@ -5,14 +5,13 @@ from collections.abc import Callable, Collection
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
-SLICE = 500
 
 
 class Rounds(Generic[T]):
-    """`everybody` is asked when a round begins; who comes later is in the next one."""
+    """`everybody` is asked when a round begins; who comes later is in the next one. `size` of a slice."""
 
-    def __init__(self, everybody: Callable[[], Collection[T]], period_s: float) -> None:
-        self._everybody, self._period_s = everybody, period_s
+    def __init__(self, everybody: Callable[[], Collection[T]], period_s: float, *, size: int) -> None:
+        self._everybody, self._period_s, self._size = everybody, period_s, size
         self._left: list[list[T]] = []
         self._step_s, self._due = period_s, 0.0
 
@@ -26,7 +25,7 @@ class Rounds(Generic[T]):
             return []
         if not self._left:
             everybody = list(self._everybody())
-            self._left = [everybody[at : at + SLICE] for at in range(0, len(everybody), SLICE)]
+            self._left = [everybody[at : at + self._size] for at in range(0, len(everybody), self._size)]
             self._step_s = self._period_s / max(1, len(self._left))
         self._due = time.monotonic() + self._step_s
         return self._left.pop(0) if self._left else []

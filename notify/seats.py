@@ -1,7 +1,8 @@
 """Who is connected to this process: how many at most, whether they still may, and whether they are still there.
 
-Everybody is looked at every few seconds, many at a time; whose credential has ended is closed with 4401, who listens
-where they may not any more with 4403, who gives no sign of life with 4408.
+Everybody is looked at every few seconds, a few at a time, and the database is asked about those who have just come and
+those whose rights may be others. Whose credential has ended is closed with 4401, who listens where they may not any
+more with 4403, who gives no sign of life with 4408.
 """
 
 import threading
@@ -24,7 +25,8 @@ from notify.rounds import Rounds
 log = structlog.get_logger()
 LOOK_S = 3.0
 MOST_EACH = 20
-Changed = Callable[[Collection[Principal]], Mapping[Principal, Principal | None]]  # of whom something else is so
+FEW = 25  # at once: whoever is pinged answers, and to hear so many answers holds up everybody
+MANY = 500  # a question to the database
 
 
 class Sitter(Protocol):
@@ -42,6 +44,16 @@ class Sitter(Protocol):
         """Close. Returns at once."""
 
 
+class Rights(Protocol):
+    """core.rights.Rights."""
+
+    def touched(self) -> Collection[UUID] | None:
+        """Whose rights may be others since this was asked last; None: anybody's."""
+
+    def changed(self, known: Collection[Principal]) -> Mapping[Principal, Principal | None]:
+        """Those of whom something else is so by now. None: they may not stay at all."""
+
+
 class Over(Exception):
     """The socket has to be closed, with this code."""
 
@@ -51,22 +63,32 @@ class Over(Exception):
 
 
 class Seats:
-    """`start` opens its thread; everything else may be called from any. `most` of this process."""
+    """`start` opens its threads; everything else may be called from any. `most` of this process."""
 
-    def __init__(self, changed: Changed, clock: Clock, *, most: int, look_s: float = LOOK_S) -> None:
-        self._changed, self._clock, self.most, self._look_s = changed, clock, most, look_s
+    def __init__(self, rights: Rights, clock: Clock, *, most: int, look_s: float = LOOK_S) -> None:
+        self._rights, self._clock, self.most, self._look_s = rights, clock, most, look_s
         self._sitting: set[Sitter] = set()
+        self._in_doubt: set[Sitter] = set()
         self._each: Counter[UUID] = Counter()
         self._lock, self._stopping = threading.Lock(), threading.Event()
-        self._thread = threading.Thread(target=self._run, name="seats", daemon=True)
+        pulses = Rounds(self._everybody, look_s, size=FEW)
+        works = {
+            "pulses": (lambda: self.feel(pulses.next()), pulses.due_in),
+            "rights": (self.check, lambda: look_s),
+        }
+        self._threads = [
+            threading.Thread(target=self._keep, args=work, name=name, daemon=True) for name, work in works.items()
+        ]
 
     def start(self) -> None:
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=5)
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(timeout=5)
 
     @property
     def taken(self) -> int:
@@ -93,64 +115,81 @@ class Seats:
                 raise Over(CLOSE_CROWDED, "too many sockets")
             self._each[user_id] += 1
             self._sitting.add(sitter)
+            self._in_doubt.add(sitter)  # let in by what was known of them some seconds ago
 
     def release(self, sitter: Sitter) -> None:
         user_id = sitter.principal.user_id
         with self._lock:
             if sitter in self._sitting:
                 self._sitting.discard(sitter)
+                self._in_doubt.discard(sitter)
                 self._each[user_id] -= 1
                 if not self._each[user_id]:
                     del self._each[user_id]
 
-    def look(self, sitters: Collection[Sitter] | None = None) -> None:
-        """Close those of them, or of everybody, who may not any more. Raises StorageUnavailable.
-
-        What needs no database comes first: while that is away, clients are pinged and tokens end all the same.
-        """
+    def feel(self, sitters: Collection[Sitter]) -> None:
+        """Close those whose token has ended, or who give no sign of life. Needs no database."""
         now = self._clock.now()
-        staying = [one for one in (self._everybody() if sitters is None else sitters) if self._stays(one, now)]
-        changed = self._changed([sitter.principal for sitter in staying]) if staying else {}
-        for sitter in staying:
-            if sitter.principal in changed:
-                self._judge(sitter, changed[sitter.principal])
+        for sitter in sitters:
+            self._feel(sitter, now)
+
+    def check(self) -> None:
+        """Close those who may not any more. For one thread. Who cannot be judged now, as the database is away, is
+        judged next time. Raises StorageUnavailable."""
+        if not self._sitting:
+            return
+        touched = self._rights.touched()
+        if touched is None or touched:  # to go through everybody is too dear for nothing
+            found = {one for one in self._everybody() if touched is None or one.principal.user_id in touched}
+            with self._lock:
+                self._in_doubt |= found & self._sitting
+        with self._lock:
+            in_doubt = list(self._in_doubt)
+        for at in range(0, len(in_doubt), MANY):
+            self._ask(in_doubt[at : at + MANY])
+
+    def _ask(self, sitters: Collection[Sitter]) -> None:
+        changed = self._rights.changed([sitter.principal for sitter in sitters])
+        judged = [one for one in sitters if one.principal not in changed or self._judge(one, changed[one.principal])]
+        with self._lock:
+            self._in_doubt.difference_update(judged)
 
     @staticmethod
-    def _stays(sitter: Sitter, now: datetime) -> bool:
-        """Whether its token lasts and it gives a sign of life; ended where not."""
+    def _feel(sitter: Sitter, now: datetime) -> None:
         until = sitter.principal.until
         if until and until <= now:
             sitter.end(CLOSE_ENDED, "not logged in any more")
-            return False
-        if not sitter.is_there():
+        elif not sitter.is_there():
             sitter.end(CLOSE_LATE, "no pong")
-            return False
-        return True
 
-    def _judge(self, sitter: Sitter, found: Principal | None) -> None:
+    def _judge(self, sitter: Sitter, found: Principal | None) -> bool:
+        """Whether it could be."""
+        before = sitter.principal
         if found is None:
             sitter.end(CLOSE_ENDED, "not logged in any more")
-            return
-        before = sitter.principal
-        if before.sworn:  # another socket's principal has changed: this one's token says admin while it is valid
-            return
-        sitter.principal = replace(found, until=before.until)
-        try:
-            sitter.may_stay()
-        except StorageUnavailable:
-            sitter.principal = before  # asked again with the next look
-        except AppError:
-            sitter.end(CLOSE_FORBIDDEN, "not allowed any more")
+        elif not before.sworn:  # else another socket's principal has changed: this token says admin while it is valid
+            sitter.principal = replace(found, until=before.until)
+            try:
+                sitter.may_stay()
+            except StorageUnavailable:
+                sitter.principal = before
+                return False
+            except AppError:
+                sitter.end(CLOSE_FORBIDDEN, "not allowed any more")
+            except Exception as error:  # it must not hold up the others
+                log.error("seats_failed", exc_info=error)
+                sitter.principal = before
+                return False
+        return True
 
     def _everybody(self) -> list[Sitter]:
         with self._lock:
             return list(self._sitting)
 
-    def _run(self) -> None:
-        rounds = Rounds(self._everybody, self._look_s)
-        while not self._stopping.wait(rounds.due_in()):
+    def _keep(self, work: Callable[[], None], pause_s: Callable[[], float]) -> None:
+        while not self._stopping.wait(pause_s()):
             try:
-                self.look(rounds.next())
+                work()
             except StorageUnavailable:
                 log.warning("seats_wait")
             except Exception as error:

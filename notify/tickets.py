@@ -13,10 +13,11 @@ from sqlalchemy import Connection, DateTime, ForeignKey, Index, delete, func, se
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.orm import Mapped, mapped_column
 
-from core.access import Principal, changed
+from core.access import Principal
 from core.crypto import fingerprint
 from core.db import Base, Transaction
 from core.errors import TooMany, Unauthenticated
+from core.rights import changed
 
 VALID_FOR = timedelta(seconds=30)
 MOST_EACH = 30  # of one user that are valid at the same time

@@ -100,6 +100,16 @@ def served(app: Flask) -> Iterator[str]:
         thread.join(5)
 
 
+class Settled:
+    """Nobody's rights change."""
+
+    def touched(self) -> set[UUID]:
+        return set()
+
+    def changed(self, _: object) -> dict[Principal, Principal | None]:
+        return {}
+
+
 @contextlib.contextmanager
 def tiny(
     system: System, user: UUID, *, most: int = 100, look_s: float = 3.0, **seams: float
@@ -113,7 +123,7 @@ def tiny(
     live = Live(
         transaction=system.transaction,
         hub=Hub(system.transaction),
-        seats=Seats(lambda _: {}, SystemClock(), most=most, look_s=look_s),
+        seats=Seats(Settled(), SystemClock(), most=most, look_s=look_s),
         rooms=Rooms(Instances(system.transaction)),
         tickets=Tickets(system.transaction),
         origins=frozenset(),

@@ -293,7 +293,7 @@ def test_who_is_no_member_any_more_is_closed_with_4403(web, system, team, bearer
         join(client)
         with system.transaction() as connection:
             connection.execute(text("UPDATE profiles SET organization_id = 'org_new' WHERE id = :u"), {"u": team[0]})
-        system.seats.look()
+        system.seats.check()
         assert close_code(client) == 4403
         say(without, type="ping")
         assert hear(without) == {"type": "pong"}
@@ -313,7 +313,7 @@ def test_an_administrator_no_more_loses_other_peoples_instances(web, system, tea
         assert hear(client) == {"type": "pong"}
         with system.transaction() as connection:
             connection.execute(text("UPDATE profiles SET role = 'user' WHERE id = :u"), {"u": person})
-        system.seats.look()
+        system.seats.check()
         assert close_code(client) == 4403
 
 
@@ -322,7 +322,7 @@ def test_who_is_gone_is_closed_with_4401(web, system, user, bearer):
         hear(subscribed(client))
         with system.transaction() as connection:
             connection.execute(text("DELETE FROM profiles WHERE id = :u"), {"u": user})
-        system.seats.look()
+        system.seats.check()
         assert close_code(client) == 4401
 
 

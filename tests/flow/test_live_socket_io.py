@@ -25,7 +25,7 @@ from notify.rooms import Instance, Rooms
 from notify.seats import Seats
 from notify.socket_io import SocketIO
 from notify.tickets import Tickets
-from tests.live import GUARD_S, parts_of, served
+from tests.live import GUARD_S, Settled, parts_of, served
 from tests.waiting import until
 
 OPEN = "/socket.io/?EIO=4&transport=polling"
@@ -95,7 +95,7 @@ def adapter(system: System, *, most: int = 100, connecting: Gate | None = None, 
         start=lambda *_: {},
         transaction=system.transaction,
         hub=Hub(system.transaction),
-        seats=Seats(lambda _: {}, SystemClock(), most=most),
+        seats=Seats(Settled(), SystemClock(), most=most),
         rooms=Rooms(Empty(joining or Gate())),
         tickets=Tickets(system.transaction),
         origins=frozenset(),

@@ -225,7 +225,7 @@ def test_a_socket_of_a_token_hears_what_its_owner_may_and_no_more(web, system, u
         client.send('{"type":"ping"}')
         assert hear(client) == {"type": "pong"}
         change("UPDATE profiles SET role = 'user' WHERE id = :id", id=user)
-        system.seats.look()
+        system.seats.check()
         assert close_code(client) == 4403
 
 

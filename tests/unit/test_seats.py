@@ -1,20 +1,20 @@
 """Who is looked after: what needs no database goes on while that is away, and nobody is late who was not asked."""
 
 import time
+from collections.abc import Collection
 from types import SimpleNamespace
 from typing import Any
-from uuid import uuid4
-
-import pytest
+from uuid import UUID, uuid4
 
 from core.access import Principal
-from core.errors import StorageUnavailable
+from core.errors import Forbidden, StorageUnavailable
 from notify.dialects import Dialect
-from notify.framing import CLOSE_ENDED, CLOSE_LATE, MINUTE_S
+from notify.framing import CLOSE_ENDED, CLOSE_FORBIDDEN, CLOSE_LATE, MINUTE_S
 from notify.line import Line
 from notify.seats import Seats
 from notify.starts import STARTS, Starts
 from tests.clock import FrozenClock
+from tests.waiting import until
 
 
 class Client:
@@ -35,8 +35,35 @@ class Client:
         self.codes.append(code)
 
 
-def away(_: object) -> Any:
-    raise StorageUnavailable("away")
+class Away:
+    """The database is."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def touched(self) -> set[UUID]:
+        self.asked += 1
+        raise StorageUnavailable("away")
+
+    def changed(self, _: Collection[Principal]) -> dict[Principal, Principal | None]:
+        raise StorageUnavailable("away")
+
+
+class Known:
+    """What is known of whom: `touched` since it was asked last, and what is so by now."""
+
+    def __init__(self) -> None:
+        self.touching: set[UUID] | None = set()
+        self.found: dict[Principal, Principal | None] = {}
+        self.asked: list[list[Principal]] = []
+
+    def touched(self) -> set[UUID] | None:
+        touching, self.touching = self.touching, set()
+        return touching
+
+    def changed(self, known: Collection[Principal]) -> dict[Principal, Principal | None]:
+        self.asked.append(list(known))
+        return self.found
 
 
 def quiet_line(silent_s: float) -> tuple[Line, list[float]]:
@@ -48,14 +75,54 @@ def quiet_line(silent_s: float) -> tuple[Line, list[float]]:
 
 
 def test_while_the_database_is_away_clients_are_pinged_and_tokens_end():
-    clock = FrozenClock()
-    seats = Seats(away, clock, most=10)
+    clock, rights = FrozenClock(), Away()
+    seats = Seats(rights, clock, most=10, look_s=0.01)
     good, silent = Client(Principal(user_id=uuid4())), Client(Principal(user_id=uuid4()), answers=False)
     ended = Client(Principal(user_id=uuid4(), until=clock.now()))
-    with pytest.raises(StorageUnavailable):
-        seats.look([good, silent, ended])
-    assert (good.looked, good.codes) == (1, [])
-    assert (silent.codes, ended.codes) == ([CLOSE_LATE], [CLOSE_ENDED])
+    for one in (good, silent, ended):
+        seats.take(one)
+    seats.start()
+    until(lambda: min(good.looked, rights.asked), lambda n: n > 3)
+    seats.stop()
+    assert (good.codes, silent.codes[0], ended.codes[0]) == ([], CLOSE_LATE, CLOSE_ENDED)
+
+
+def test_asked_about_are_those_who_have_come_and_those_whose_rights_may_be_others():
+    rights = Known()
+    seats = Seats(rights, FrozenClock(), most=10)
+    one, two = Client(Principal(user_id=uuid4())), Client(Principal(user_id=uuid4()))
+    seats.take(one)
+    seats.check()
+    seats.take(two)
+    seats.check()
+    seats.check()
+    assert rights.asked == [[one.principal], [two.principal]]
+    rights.touching, rights.found = {one.principal.user_id, uuid4()}, {one.principal: None}
+    seats.check()
+    assert rights.asked[2:] == [[one.principal]]
+    assert (one.codes, two.codes) == ([CLOSE_ENDED], [])
+    rights.touching = None  # anybody's
+    seats.release(one)
+    seats.check()
+    assert rights.asked[3:] == [[two.principal]]
+
+
+def test_who_could_not_be_judged_is_judged_next_time():
+    rights = Known()
+    seats = Seats(rights, FrozenClock(), most=10)
+    one, rooms_away = Client(Principal(user_id=uuid4(), role="admin")), True
+
+    def may_stay() -> None:
+        raise StorageUnavailable("away") if rooms_away else Forbidden("not here")
+
+    one.may_stay = may_stay  # type: ignore[method-assign]
+    rights.found = {one.principal: Principal(user_id=one.principal.user_id)}
+    seats.take(one)
+    seats.check()
+    assert one.codes == []
+    rooms_away = False
+    seats.check()
+    assert one.codes == [CLOSE_FORBIDDEN]
 
 
 def test_who_was_not_asked_for_long_is_asked_before_it_is_late():
