@@ -12,6 +12,7 @@ from benchmarks.processing import Drains
 from benchmarks.stage import Stage
 from benchmarks.watching import Memory, Steps
 
+FEW = 10  # sockets
 INSTANCES = (50, 1000)
 
 
@@ -26,7 +27,8 @@ class Effort:
     events: int = 20_000
     single_events: int = 1_000
     sockets: int = 10_000
-    told: int = 300
+    told: int = 1_000
+    webhooks: int = 300
     beside: int = 2_000
     watched: int = 10_000
     watch_rounds: int = 5
@@ -43,6 +45,7 @@ QUICK = Effort(
     single_events=300,
     sockets=1_000,
     told=100,
+    webhooks=100,
     beside=500,
     watched=1_000,
     watch_rounds=3,
@@ -71,8 +74,9 @@ def main() -> None:
                 single_events=effort.single_events,
             )
             tell_processing(instances, drains)
-        say(*live.tell(live.measure(stage, sockets=effort.sockets, told=effort.told, broadcasts=effort.rounds)))
-        say(*live.tell_webhook(live.measure_webhook(stage, webhooks=effort.told)))
+        for sockets in (FEW, effort.sockets):  # what the machine and PostgreSQL take is in both
+            say(*live.tell(live.measure(stage, sockets=sockets, told=effort.told, broadcasts=effort.rounds)))
+        say(*live.tell_webhook(live.measure_webhook(stage, webhooks=effort.webhooks)))
         beside = live.measure_beside(stage, sockets=effort.beside, rounds=effort.drains, seconds=effort.seconds)
         say(*live.tell_beside(effort.beside, beside))
         tell_watching(effort.watched, watching.measure(stage, instances=effort.watched, rounds=effort.watch_rounds))
