@@ -119,9 +119,11 @@ def straight(connection: Connection, statement: LiteralString, values: Sequence[
     driver = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
     try:
         return driver.execute(statement, values).fetchall()
-    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+    except psycopg.Error as error:
         connection.invalidate()  # nobody else would find out
-        raise StorageUnavailable("The database is not available", dbCode=error.sqlstate) from error
+        if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) or error.sqlstate in (*BEHIND, FROZE):
+            raise _unavailable(error.sqlstate) from error
+        raise
 
 
 @contextmanager
@@ -138,7 +140,10 @@ def _told_as_ours() -> Iterator[None]:
 
 def storage_error(error: SQLAlchemyError) -> StorageUnavailable:
     """The database's trouble (gone, locked, too slow, full, not migrated) as our own error."""
-    code = sqlstate(error)
+    return _unavailable(sqlstate(error))
+
+
+def _unavailable(code: str | None) -> StorageUnavailable:
     message = "The database is not migrated to this version" if code in BEHIND else "The database is not available"
     return StorageUnavailable(message, dbCode=code)
 

@@ -25,7 +25,7 @@ WITH fresh AS (
 ), heads AS (
     INSERT INTO feed_heads (user_id, last_id)
     SELECT user_id, count(*) FROM fresh GROUP BY user_id ORDER BY user_id
-    ON CONFLICT (user_id) DO UPDATE SET last_id = feed_heads.last_id + excluded.last_id, written = DEFAULT
+    ON CONFLICT (user_id) DO UPDATE SET last_id = feed_heads.last_id + excluded.last_id
     RETURNING user_id, last_id
 )
 INSERT INTO feed (user_id, id, type, data)

@@ -1,6 +1,6 @@
 """What our table says by now of those who were let in: whose rights are others, and who should be asked about.
 
-Triggers note every change that matters, also one that was made by hand (migration 0010).
+Triggers note what is changed of roles, organizations and tokens, also by hand (migration 0010).
 """
 
 from collections.abc import Collection
@@ -79,5 +79,5 @@ def changed(connection: Connection, known: Collection[Principal]) -> dict[Princi
 
 
 def prune(connection: Connection, age: timedelta) -> int:
-    """Drop what is older than `age`: every reader has read it. How many there were."""
+    """Drop what is older than `age`: who has not read it by then asks about everybody. How many there were."""
     return connection.execute(delete(RightsChange).where(RightsChange.at < func.now() - age)).rowcount

@@ -139,6 +139,7 @@ class Hub:
         from the pool takes as long as to ask."""
         self._listened.wait()
         while not self._stopping.is_set():
+            began = time.monotonic()
             try:
                 with self._question() as connection:
                     work(connection)
@@ -146,7 +147,8 @@ class Hub:
                 log.warning("hub_waits")
             except Exception as error:  # the sockets of everybody hang on these threads
                 log.error("hub_failed", exc_info=error)
-            self._stopping.wait(RETRY_S)
+            if time.monotonic() - began < RETRY_S:  # else it was good for long, and the next one may be at once
+                self._stopping.wait(RETRY_S)
 
     def _follow(self, connection: Connection) -> None:
         """Look at once at those who are rung for."""
@@ -162,7 +164,7 @@ class Hub:
         try:
             for at in range(0, len(users), MANY):
                 self._look(connection, users[at : at + MANY])
-        except BaseException:
+        except StorageUnavailable:
             self.rang(topics)  # nobody will ring for them again
             raise
 

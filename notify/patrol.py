@@ -37,6 +37,8 @@ class Patrol:
             for reader in readers.next():
                 if self._audience.users():
                     self._find(reader.fresh(connection))
+                else:
+                    reader.forget()  # not all that was written overnight, for the first listener of the morning
             self._refresh(connection, halls.next())
 
     def _find(self, heads: Sequence[Row[Any]] | None) -> None:
@@ -51,5 +53,5 @@ class Patrol:
         for hall in halls:
             users = hall.room.users()
             new = {user: made_at for user, made_at in users.items() if user not in hall.cursors}
-            beginnings = feed.beginnings(connection, new, YOUNG)
+            beginnings = feed.beginnings(connection, new, YOUNG) if new else {}
             self._rang(set(map(str, self._audience.refresh(hall, users.keys(), beginnings))))

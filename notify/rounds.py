@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+CATCH_UP_S = 0.1  # of so much lateness: a round of many slices would take much longer than its period
 
 
 class Rounds(Generic[T]):
@@ -27,5 +28,5 @@ class Rounds(Generic[T]):
             everybody = list(self._everybody())
             self._left = [everybody[at : at + self._size] for at in range(0, len(everybody), self._size)]
             self._step_s = self._period_s / max(1, len(self._left))
-        self._due = time.monotonic() + self._step_s
+        self._due = max(self._due, time.monotonic() - CATCH_UP_S) + self._step_s
         return self._left.pop(0) if self._left else []

@@ -149,10 +149,11 @@ class Seats:
             self._ask(in_doubt[at : at + MANY])
 
     def _ask(self, sitters: Collection[Sitter]) -> None:
+        """Who came with a personal token stays in doubt: its end may have been moved."""
         changed = self._rights.changed([sitter.principal for sitter in sitters])
         judged = [one for one in sitters if one.principal not in changed or self._judge(one, changed[one.principal])]
         with self._lock:
-            self._in_doubt.difference_update(judged)
+            self._in_doubt.difference_update(one for one in judged if not one.principal.token_id)
 
     @staticmethod
     def _feel(sitter: Sitter, now: datetime) -> None:
@@ -165,22 +166,27 @@ class Seats:
     def _judge(self, sitter: Sitter, found: Principal | None) -> bool:
         """Whether it could be."""
         before = sitter.principal
-        if found is None:
-            sitter.end(CLOSE_ENDED, "not logged in any more")
-        elif not before.sworn:  # else another socket's principal has changed: this token says admin while it is valid
-            sitter.principal = replace(found, until=before.until)
-            try:
-                sitter.may_stay()
-            except StorageUnavailable:
-                sitter.principal = before
-                return False
-            except AppError:
-                sitter.end(CLOSE_FORBIDDEN, "not allowed any more")
-            except Exception as error:  # it must not hold up the others
+        try:
+            if found is None:
+                sitter.end(CLOSE_ENDED, "not logged in any more")
+            elif not before.sworn:  # else another socket's has changed: this token says admin while it is valid
+                sitter.principal = replace(found, until=before.until)
+                self._let_stay(sitter)
+        except Exception as error:  # it must not hold up the others
+            if not isinstance(error, StorageUnavailable):
                 log.error("seats_failed", exc_info=error)
-                sitter.principal = before
-                return False
+            sitter.principal = before
+            return False
         return True
+
+    @staticmethod
+    def _let_stay(sitter: Sitter) -> None:
+        try:
+            sitter.may_stay()
+        except StorageUnavailable:
+            raise
+        except AppError:
+            sitter.end(CLOSE_FORBIDDEN, "not allowed any more")
 
     def _everybody(self) -> list[Sitter]:
         with self._lock:

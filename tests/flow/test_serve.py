@@ -174,4 +174,4 @@ def assert_commands_work(product: Product) -> None:
     for command in ("current", "upgrade"):
         done = product.ops("db", command)
         assert done.returncode == 0, done.stderr
-        assert done.stdout.startswith("000")
+        assert done.stdout[:4].isdigit()

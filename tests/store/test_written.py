@@ -1,5 +1,8 @@
 """What was written since one asked last: once it is committed, however long ago it was written."""
 
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -10,9 +13,10 @@ from core.access import Principal
 from core.db import questions
 from core.events import DomainEvent
 from core.rights import KEPT, Rights, prune
-from core.written import Reader
+from core.written import Reader, _goes_on
 
 NAMES = ("anna", "bela")
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -66,16 +70,35 @@ def test_what_was_begun_before_a_question_and_committed_after_it_is_found(engine
     assert reader() == {}
 
 
-def test_numbers_of_another_server_are_no_news_and_a_server_that_counts_anew_is_noticed(engine, users, reader):
+def test_numbers_of_another_server_are_no_news(engine, users, reader):
     reader()
     with engine.begin() as connection:
         say(connection, users[0])
         connection.execute(text("UPDATE feed_heads SET written = 9000000000000000"))
     assert reader() == {}
-    ahead = Reader("feed_heads", "user_id, last_id")
-    ahead._since = 9_000_000_000_000_000  # as a reader that outlived a restored server stands
-    with questions(engine)() as connection:
-        assert ahead.fresh(connection) is None
+
+
+@pytest.mark.parametrize(
+    ("after", "nobody_knows"),
+    [
+        ({}, False),
+        ({"oldest": 99}, True),  # another server, which has counted less
+        ({"server": NOON + timedelta(hours=1)}, True),  # it was started anew
+        ({"asked_at": NOON + timedelta(minutes=31)}, True),  # what was written meanwhile may be thrown away by now
+        ({"oldest": 200, "asked_at": NOON + timedelta(minutes=29)}, False),
+    ],
+)
+def test_a_reader_begins_anew_where_it_may_have_missed_something(after, nobody_knows):
+    place: Any = SimpleNamespace(oldest=100, server=NOON - timedelta(days=1), asked_at=NOON)
+    assert _goes_on(place, SimpleNamespace(**vars(place) | after)) is not nobody_knows  # type: ignore[arg-type]
+
+
+def test_a_reader_that_forgets_begins_anew(engine, users):
+    heads, question = Reader("feed_heads", "user_id, last_id"), questions(engine)
+    with question() as connection:
+        assert [heads.fresh(connection), heads.fresh(connection)] == [None, []]
+        heads.forget()
+        assert heads.fresh(connection) is None
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,38 @@ def test_asked_about_are_those_who_have_come_and_those_whose_rights_may_be_other
     assert rights.asked[3:] == [[two.principal]]
 
 
+def test_who_came_with_a_token_is_asked_about_each_time():
+    """Its end may be moved by hand, and nothing is written when it comes."""
+    rights, token = Known(), Client(Principal(user_id=uuid4(), token_id=uuid4()))
+    seats = Seats(rights, FrozenClock(), most=10)
+    seats.take(token)
+    seats.check()
+    rights.found = {token.principal: None}
+    seats.check()
+    assert token.codes == [CLOSE_ENDED]
+    seats.release(token)
+    seats.check()
+    assert len(rights.asked) == 2
+
+
+def test_one_that_cannot_be_closed_holds_up_nobody():
+    rights = Known()
+    seats = Seats(rights, FrozenClock(), most=10)
+    good, bad = (Client(Principal(user_id=uuid4())) for _ in range(2))
+
+    def fail(code: int, _: str) -> None:
+        raise KeyError(code)
+
+    bad.end = fail  # type: ignore[method-assign]
+    for one in (bad, good):
+        rights.found[one.principal] = None
+        seats.take(one)
+    seats.check()
+    seats.check()
+    assert good.codes == [CLOSE_ENDED]
+    assert rights.asked[1] == [bad.principal]
+
+
 def test_who_could_not_be_judged_is_judged_next_time():
     rights = Known()
     seats = Seats(rights, FrozenClock(), most=10)
