@@ -16,7 +16,6 @@ from sandbox.profiles import Profile
 from sandbox.state import BAILEYS, Instance, Live, Mode, State, World
 from sandbox.timers import Timers
 
-QR_EVERY_S = 45.0
 # A person, or a browser under test, must be able to scan even when time is scaled to nothing.
 QR_AT_LEAST_S = 0.5
 QRS_PER_CONNECTION = 6
@@ -28,10 +27,11 @@ AGAIN_AFTER_S, AGAIN_AT_LEAST_S = 0.4, 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class Habits:
-    """How this WhatsApp behaves: seconds until the first QR code, codes until Evolution gives up, and whether it can
-    be reached at all."""
+    """How this WhatsApp behaves: seconds until the first QR code and from one to the next, codes until Evolution gives
+    up, and whether it can be reached at all."""
 
     qr_after_s: float = 0.5
+    qr_every_s: float = 45.0
     qr_limit: int = 30
     reachable: bool = True
 
@@ -176,7 +176,7 @@ class Phones:
         shown = {"pairingCode": code.pairing_code, "code": code.code, "base64": code.base64}
         self._line.tell(instance, "qrcode.updated", {"qrcode": {"instance": instance.name, **shown}})
         following = partial(self._show_qr, instance, socket, nth + 1)
-        self._timers.after(QR_EVERY_S, following, at_least_s=QR_AT_LEAST_S)
+        self._timers.after(self.habits.qr_every_s, following, at_least_s=QR_AT_LEAST_S)
 
     def _give_up(self, instance: Instance) -> None:
         """The limit of codes: closed in memory, while the database goes on saying `connecting`."""

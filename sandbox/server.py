@@ -69,6 +69,7 @@ class Sandbox:
         metrics_user: str | None = None,
         metrics_password: str | None = None,
         qr_after_s: float = 0.5,
+        qr_every_s: float = 45.0,
         qr_limit: int = 30,
         profile: str = "2.3.6",
         licensed: bool = False,
@@ -89,7 +90,7 @@ class Sandbox:
         self._world = World(self._file.save)
         self._line = Line(self._world, self._delivery, self.profile)
         self._receipts = receipts
-        habits = Habits(qr_after_s=qr_after_s, qr_limit=qr_limit, reachable=reachable)
+        habits = Habits(qr_after_s=qr_after_s, qr_every_s=qr_every_s, qr_limit=qr_limit, reachable=reachable)
         self._phones = Phones(self._world, self._line, self._timers, habits, self.profile)
         self._gate = Gate(self._faults, self.profile, licensed=licensed, cors_origin=cors_origin)
         self._app = self._make_app(Metrics(on=metrics, user=metrics_user, password=metrics_password))

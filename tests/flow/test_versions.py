@@ -15,7 +15,7 @@ ANA = "5511999990001"
 
 @pytest.fixture(params=sorted(PROFILES))
 def sandbox(request):
-    with Sandbox(key=KEY, time_scale=0.01, profile=request.param, licensed=True) as box:
+    with Sandbox(key=KEY, time_scale=0.01, qr_every_s=6000, profile=request.param, licensed=True) as box:
         yield box
 
 

@@ -62,7 +62,7 @@ def evolution(version: str) -> Serving:
 
     @contextmanager
     def serving() -> Iterator[Gateway]:
-        with Sandbox(key=KEY, time_scale=0.01, licensed=True, profile=version) as box:
+        with Sandbox(key=KEY, time_scale=0.01, qr_every_s=6000, licensed=True, profile=version) as box:
 
             def scan(name: str) -> None:
                 body = {"instance": name}

@@ -78,6 +78,16 @@ def test_the_limit_of_codes_refuses_and_a_connect_starts_anew(receiver: Receiver
         assert client.call("GET", "/instance/connect/shop1").json()["count"] == 1
 
 
+def test_one_code_follows_another_as_often_as_it_was_asked_for(receiver: Receiver, hook: str) -> None:
+    with Sandbox(key=KEY, time_scale=1, qr_after_s=0, qr_every_s=0.6) as box:
+        client = Client(box, receiver, hook)
+        client.create("shop1", qrcode=True, hook={"events": ["QRCODE_UPDATED"]})
+
+        shown = [one.data["qrcode"]["code"] for one in client.take(2)]
+
+        assert len(set(shown)) == 2
+
+
 def test_many_messages_get_ids_of_their_own(client: Client) -> None:
     client.pair("shop1", hook={"events": ["MESSAGES_UPSERT"]})
 
