@@ -22,9 +22,10 @@ FROM (
     FROM pg_current_snapshot() AS snapshot
 ) AS now
 LEFT JOIN LATERAL (
-    SELECT {columns} FROM {table} WHERE written >= :since AND written < now.next
+    SELECT {columns} FROM {table} WHERE written >= :since AND written < now.next LIMIT :most
 ) AS fresh ON true
 """
+MOST = 1_000  # a transaction left open for hours makes each question bring all that was written since it began
 PAUSE = timedelta(minutes=30)  # for whom asks as seldom, something may have been thrown away meanwhile
 
 
@@ -46,11 +47,12 @@ class Reader:
 
     def fresh(self, connection: Connection) -> Sequence[Row[Any]] | None:
         """What was written and committed since, each row at least once; None where nobody knows: at first, after half
-        an hour without a question, and where the server was started anew, or is another one, and may count anew."""
+        an hour without a question, where the server was started anew, or is another one, and may count anew; and where
+        it is too much to be read each time."""
         since = self._place and self._place.oldest
-        rows = connection.execute(self._statement, {"since": since}).all()
+        rows = connection.execute(self._statement, {"since": since, "most": MOST}).all()
         before, self._place = self._place, rows[0]
-        if before is None or not _goes_on(before, rows[0]):
+        if before is None or not _goes_on(before, rows[0]) or len(rows) >= MOST:
             return None
         return [row for row in rows if row[3] is not None]
 

@@ -13,7 +13,7 @@ from core.access import Principal
 from core.db import questions
 from core.events import DomainEvent
 from core.rights import KEPT, Rights, prune
-from core.written import Reader, _goes_on
+from core.written import MOST, Reader, _goes_on
 
 NAMES = ("anna", "bela")
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -75,6 +75,26 @@ def test_numbers_of_another_server_are_no_news(engine, users, reader):
     with engine.begin() as connection:
         say(connection, users[0])
         connection.execute(text("UPDATE feed_heads SET written = 9000000000000000"))
+    assert reader() == {}
+
+
+def test_nobody_reads_again_and_again_all_that_was_written_since_an_old_transaction(engine, users, reader):
+    everybody = text("""
+        WITH made AS (INSERT INTO profiles (id) SELECT gen_random_uuid() FROM generate_series(1, :n) RETURNING id)
+        INSERT INTO feed_heads (user_id, last_id) SELECT id, 1 FROM made
+    """)
+    reader()
+    with engine.connect() as forgotten:
+        say(forgotten, users[0])
+        with engine.begin() as connection:
+            connection.execute(everybody, {"n": MOST - 1})
+        assert len(reader()) == len(reader()) == MOST - 1
+        with engine.begin() as connection:
+            connection.execute(everybody, {"n": 1})
+        assert reader() is None
+        assert reader() is None
+        forgotten.commit()
+    reader()
     assert reader() == {}
 
 
