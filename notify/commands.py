@@ -86,17 +86,30 @@ class Commands:
         if len(self.channels) >= MOST_CHANNELS:
             raise TooMany("No more channels on one socket")
         with self._live.readers:
-            room = self._live.rooms.open(self._talk.principal, data if isinstance(data, str) else "")
+            principal = self._talk.principal
+            room = self._live.rooms.open(principal, data if isinstance(data, str) else "")
             if room.channel not in self.channels:
                 self._live.hub.enter(self._mailbox, room)
-        self.channels.add(room.channel)
+                self.channels.add(room.channel)
+            if self._talk.principal is not principal:  # judged meanwhile, perhaps without this room
+                self._stay(room.channel)
         self._talk.answer(frames.bare("joined", room.channel))
+
+    def _stay(self, channel: str) -> None:
+        try:
+            self._live.rooms.open(self._talk.principal, channel)
+        except AppError:
+            self._exit(channel)
+            raise
 
     def _leave(self, data: object) -> None:
         if isinstance(data, str) and data in self.channels:
-            self._live.hub.exit(self._mailbox, data)
-            self.channels.discard(data)
+            self._exit(data)
         self._talk.answer(frames.bare("left", data if isinstance(data, str) else None))
+
+    def _exit(self, channel: str) -> None:
+        self._live.hub.exit(self._mailbox, channel)
+        self.channels.discard(channel)
 
     def _start(self, _: object) -> None:
         """It takes seconds and the stream goes on meanwhile, so it has a thread; one at a time."""

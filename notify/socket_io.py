@@ -137,10 +137,11 @@ class SocketIO:
         client = self._clients[sid]
         if not self._counted(client, sid):
             return {"success": False}
+        principal = client.principal
         try:
-            room = self.live.rooms.open(client.principal, f"org:{organization}")
+            room = self.live.rooms.open(principal, f"org:{organization}")
             if room.channel not in client.channels:
-                self._enter(client, sid, room)
+                self._enter(client, sid, room, principal)
         except AppError as error:
             refusal = {"code": error.code, "message": error.message}
             self.server.emit("error", refusal, to=sid)
@@ -184,8 +185,8 @@ class SocketIO:
         except AppError as error:
             raise Refused(error.message, {"code": error.code}) from None
 
-    def _enter(self, client: Client, sid: str, room: Room) -> None:
-        """Nobody waits for the database but who enters. Raises TooMany, StorageUnavailable."""
+    def _enter(self, client: Client, sid: str, room: Room, principal: Principal) -> None:
+        """Nobody waits for the database but who enters. Raises TooMany, Forbidden, StorageUnavailable."""
         with self._lock:
             if len(client.channels) >= MOST_CHANNELS:
                 raise TooMany("No more channels on one socket")
@@ -194,6 +195,8 @@ class SocketIO:
         try:
             if not is_heard:
                 self._hear(room)
+            if client.principal is not principal:  # judged meanwhile, perhaps without this room
+                self.live.rooms.open(client.principal, room.channel)
             self.server.enter_room(sid, room.channel)
         except BaseException:
             client.channels.discard(room.channel)

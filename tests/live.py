@@ -4,7 +4,7 @@ import contextlib
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -106,7 +106,7 @@ class Settled:
     def touched(self) -> set[UUID]:
         return set()
 
-    def changed(self, _: object) -> dict[Principal, Principal | None]:
+    def changed(self, known: Collection[Principal]) -> dict[Principal, Principal | None]:
         return {}
 
 

@@ -1,9 +1,12 @@
 """Who may open a socket and listen where: tickets, rooms, rights that end, and how many at once."""
 
 import contextlib
+import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from uuid import UUID, uuid4
 
 import pytest
@@ -11,9 +14,14 @@ import requests
 from sqlalchemy import Engine, text
 from websockets.exceptions import InvalidStatus
 
+from bootstrap.live import Instances
 from bootstrap.system import System
 from bootstrap.web import build_app
 from core.access import Principal, create_person, make_link
+from notify.commands import Commands
+from notify.dialects import Dialect
+from notify.mailbox import Mailbox
+from notify.rooms import Rooms
 from notify.seats import MOST_EACH
 from tests.factories import make_instance
 from tests.live import close_code, hear, line, parts_of, record, say, served, subscribed, tell, tiny
@@ -299,6 +307,32 @@ def test_who_is_no_member_any_more_is_closed_with_4403(web, system, team, bearer
         assert hear(without) == {"type": "pong"}
         assert join(without)["code"] == "FORBIDDEN"
         assert join(without, "org_new")["type"] == "joined"
+
+
+def test_who_is_judged_while_joining_does_not_stay_in_the_room(system, team):
+    """The judge finds nothing to object to, as the room is not joined yet."""
+    member = Principal(user_id=uuid4(), organization_id=ORGANIZATION)
+    answers: list[str] = []
+    talk = SimpleNamespace(principal=member, answer=answers.append)
+
+    class Judging(Instances):
+        def of_organization(self, organization):
+            talk.principal = replace(member, organization_id=None)
+            commands.may_stay()
+            return super().of_organization(organization)
+
+    rooms = Rooms(Judging(system.transaction))
+    box, witness = (Mailbox(user_id=uuid4(), dialect=Dialect(), wake=lambda: None) for _ in range(2))
+    with tiny(system, member.user_id) as (_, live):
+        commands = Commands(talk, replace(live, rooms=rooms), box, None)
+        live.hub.enter(witness, Rooms(Instances(system.transaction)).open(member, f"org:{ORGANIZATION}"))
+        commands.obey({"type": "join-organization", "data": ORGANIZATION})
+        assert [json.loads(answer)["code"] for answer in answers] == ["FORBIDDEN"]
+        assert not commands.channels
+        tell(system, team[0], 1, ring=False)
+        live.hub.rang({str(team[0])})
+        until(witness.take)
+        assert box.take() is None
 
 
 def test_an_administrator_no_more_loses_other_peoples_instances(web, system, team):

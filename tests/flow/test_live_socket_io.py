@@ -2,9 +2,10 @@
 
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -21,7 +22,7 @@ from notify.commands import MOST_CHANNELS
 from notify.hub import Hub
 from notify.line import FLOOD
 from notify.live import Live
-from notify.rooms import Instance, Rooms
+from notify.rooms import Instance, Room, Rooms
 from notify.seats import Seats
 from notify.socket_io import SocketIO
 from notify.tickets import Tickets
@@ -79,9 +80,38 @@ class Empty:
         return None
 
 
+class Expelling(Settled):
+    """Whoever is asked about is nobody's administrator any more."""
+
+    def changed(self, known: Collection[Principal]) -> dict[Principal, Principal | None]:
+        return {one: replace(one, role="user") for one in known if one.is_admin}
+
+
+class Judging(Rooms):
+    """Everybody is judged right after a room was found open to somebody."""
+
+    def __init__(self, directory: Empty, seats: Seats) -> None:
+        super().__init__(directory)
+        self._seats = seats
+
+    def open(self, principal: Principal, channel: str) -> Room:
+        found = super().open(principal, channel)
+        self._seats.check()
+        return found
+
+
 @contextmanager
-def adapter(system: System, *, most: int = 100, connecting: Gate | None = None, joining: Gate | None = None) -> Any:
+def adapter(
+    system: System,
+    *,
+    most: int = 100,
+    connecting: Gate | None = None,
+    joining: Gate | None = None,
+    judging: bool = False,
+) -> Any:
     """A server of Socket.IO alone, for one administrator: base, live."""
+    directory = Empty(joining or Gate())
+    seats = Seats(Expelling() if judging else Settled(), SystemClock(), most=most)
     principal = Principal(user_id=uuid4(), role="admin")
 
     def user() -> Principal:
@@ -95,8 +125,8 @@ def adapter(system: System, *, most: int = 100, connecting: Gate | None = None, 
         start=lambda *_: {},
         transaction=system.transaction,
         hub=Hub(system.transaction),
-        seats=Seats(Settled(), SystemClock(), most=most),
-        rooms=Rooms(Empty(joining or Gate())),
+        seats=seats,
+        rooms=Judging(directory, seats) if judging else Rooms(directory),
         tickets=Tickets(system.transaction),
         origins=frozenset(),
     )
@@ -187,6 +217,14 @@ def test_nobody_is_in_more_rooms_than_a_websocket_may_be(system):
         assert all(client.join(f"org_{number}")["success"] for number in range(MOST_CHANNELS))
         assert client.join("org_more")["code"] == "RATE_LIMITED"
         assert client.join("org_0")["success"]  # in it already
+
+
+def test_who_is_judged_while_joining_does_not_stay_in_the_room(system):
+    with adapter(system, judging=True) as (base, live):
+        client = Client(base).connected()
+        assert client.join("org_1")["code"] == "FORBIDDEN"
+        assert live.seats.taken == 1  # the judge found no room to object to
+        assert client.join("org_1")["code"] == "FORBIDDEN"
 
 
 def test_while_somebody_enters_slowly_everybody_else_goes_on(system):
