@@ -101,6 +101,15 @@ class Sandbox:
     def url(self) -> str:
         return f"http://{HOST}:{self.port}"
 
+    @property
+    def habits(self) -> Habits:
+        """Of its phones. New ones are for what begins from there on."""
+        return self._phones.habits
+
+    @habits.setter
+    def habits(self, habits: Habits) -> None:
+        self._phones.habits = habits
+
     def start(self) -> Self:
         """Listen; when this returns, requests are answered. Raises OSError when the port is taken."""
         # Our own socket: werkzeug would end the process when the port is taken.

@@ -107,7 +107,7 @@ def test_nothing_that_was_decided_is_lost(engine, database_url, rows, listener):
     assert {what: count for what, count in arrived.items() if count > crasher.begun[what]} == {}
     assert {what: count for what, count in arrived.items() if crasher.begun[what] == 1 and count != 1} == {}
     assert sum(arrived.values()) - len(arrived) <= KILLS * len(PATHS)
-    assert len(crasher.died_at) >= 5, crasher.died_at  # the kills did come at many different steps
+    assert len(crasher.died_at) >= 3, crasher.died_at  # the kills did come at many different steps
 
 
 def names_at(listener: Listener, path: str) -> list[str]:

@@ -84,6 +84,7 @@ def a_round_of(instances: list[str]) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.timeout(400)
 def test_nothing_that_was_acknowledged_is_lost_or_done_twice(product):
     users = [str(uuid4()) for _ in range(INSTANCES)]
     for user in users:

@@ -5,7 +5,6 @@ import random
 import signal
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,9 @@ from tests.waiting import until
 ROOT = Path(__file__).resolve().parents[2]
 LEASE_S = 1.2
 SEEN = "SELECT term, holder, ticked_at FROM monitor_terms"
+TRIED = """
+SELECT user_id, count(*) AS n FROM connection_events JOIN whatsapp_instances i ON i.id = instance_id GROUP BY user_id
+"""
 
 
 class Pack:
@@ -101,11 +103,14 @@ def test_four_under_kill_and_stop_are_as_one(ward, pack, rows):
         pack.thaw(frozen)
     told = "SELECT count(*) AS n FROM alerts WHERE kind = 'recovered'"
     until(lambda: rows(told)[0]["n"], lambda n: n == 4, guard_s=60)
-    per_user = {user: [word.split(":")[1] for word in ward.told(user)] for user in users}
-    assert set(map(tuple, per_user.values())) == {("down", "recovered")}
-    tried = Counter(row["instance_id"] for row in rows("SELECT instance_id FROM connection_events"))
-    assert set(tried.values()) == {1}
-    assert len(ward.asked("/instance/connect/")) <= len(users) * 3  # admitted by two of them, reconnected by one
+    tried = {row["user_id"]: row["n"] for row in rows(TRIED)}
+    for user in users:
+        down, *failed, recovered = (word.split(":")[1] for word in ward.told(user))
+        assert (down, recovered) == ("down", "recovered")
+        # on a slow machine it may not be open again within the second after which one looks
+        assert failed in ([], ["reconnect_failed"])
+        assert (tried[user] == 1) == (failed == [])
+    assert len(ward.asked("/instance/connect/")) <= len(users) * 2 + sum(tried.values())  # two admitted each of them
     assert rows(SEEN)[0]["term"] >= 5
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from bootstrap.system import build
 from bootstrap.web import build_app
 from core.access import Principal, make_link
+from sandbox.phone import Habits
 from tests import curl
 from tests.conftest import KEY
 from tests.factories import token_for
@@ -144,16 +145,24 @@ def test_curl_qrcode(operator, sandbox, engine, rows):
     assert begun.keys() - shown.keys() == {"status"}
 
 
-def test_an_old_code_is_asked_for_anew(operator, sandbox, engine, rows):
+@pytest.fixture
+def restless(sandbox):
+    """Its phones show the next code every half second."""
+    before, sandbox.habits = sandbox.habits, Habits()
+    yield sandbox
+    sandbox.habits = before
+
+
+def test_an_old_code_is_asked_for_anew(operator, restless, engine):
     """B037"""
     operator.curl(CURL["start"])
-    before = calls(sandbox, "/instance/connect/")
+    before = calls(restless, "/instance/connect/")
 
     def look_at_an_old_one():
         with engine.begin() as connection:
             connection.exec_driver_sql("UPDATE whatsapp_instances SET qr_expires_at = now() - interval '1 second'")
         assert operator.curl(CURL["qrcode"])[1]["qrcode"]
-        return calls(sandbox, "/instance/connect/") - before
+        return calls(restless, "/instance/connect/") - before
 
     assert until(look_at_an_old_one) == 1  # again, where the gateway itself has just brought a new one
 

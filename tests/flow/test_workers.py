@@ -11,12 +11,12 @@ everywhere in the suite), so that the next worker meets the dead one's last stat
 import json
 import random
 import socket
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
@@ -36,7 +36,7 @@ AGAIN_EVERY = 10  # so many messages come twice more: the same delivery, and the
 RESCUE_S = 30  # P6: a dead worker's events are worked on again
 AWAY_S = 2.5  # longer than anybody waits for a lock
 RESTING_S = 45  # guards: a lease of 20 s may be in the way, and a slow machine
-DEEP, SAMPLES, BETWEEN, PROMISED_S = 100_000, 10, 2_000, 1.0
+DEEP, SAMPLES, BETWEEN, FEW = 100_000, 10, 2_000, 5_000
 COPIES, MESSAGES = 50, 1_000
 SECRET = "a-shared-secret-of-the-workers-test-0123456789"
 
@@ -61,6 +61,8 @@ AND EXISTS (SELECT FROM inbox WHERE inbox.lane = lanes.lane)
 LEFT = "SELECT (SELECT count(*) FROM inbox) AS due, (SELECT count(*) FROM set_aside) AS aside"
 FINISHED = "SELECT coalesce(sum(finished), 0)::int AS n FROM lanes"
 TOLD = "SELECT user_id, id, type, data->>'text' AS text FROM feed ORDER BY user_id, id"
+CAME = "SELECT received_at AS at FROM webhook_events WHERE instance = :name ORDER BY id"
+TOLD_AT = "SELECT id, at FROM feed WHERE user_id = :user ORDER BY id"
 KEPT = """
 SELECT user_id, content FROM messages JOIN whatsapp_instances ON whatsapp_instances.id = instance_id
 ORDER BY user_id, arrival
@@ -321,7 +323,7 @@ WHERE relname IN ('inbox', 'pk_inbox', 'ix_inbox_lane', 'webhook_events', 'pk_we
 
 
 @pytest.mark.parametrize("statistics", [TOLD_THE_TRUTH, TOLD_OLD_NEWS], ids=["fresh statistics", "old statistics"])
-def test_100_000_queued_of_one_instance_do_not_delay_another_by_a_second(hire, ledger, rows, engine, statistics):
+def test_of_100_000_queued_of_one_instance_few_go_before_anothers_next(hire, ledger, rows, engine, statistics):
     a, b = ledger.open(), ledger.open()
     body = json.dumps(numbered(a[1], 0))
     body = body.replace(f"{a[1]}-0", f"{a[1]}-{{number}}").replace('"conversation": "0"', '"conversation": "{number}"')
@@ -330,26 +332,24 @@ def test_100_000_queued_of_one_instance_do_not_delay_another_by_a_second(hire, l
         connection.execute(text(statistics))
     assert rows(LEFT) == [{"due": DEEP, "aside": 0}]
     worker = hire()
-    delays = []
     for _ in range(SAMPLES):
         ledger.wait_for(ledger.finished() + BETWEEN, RESTING_S)
-        delays.append(delay_of_one(ledger, rows, b))
+        ledger.record(b, 1)
+        until(lambda: told_to(rows, b) == ledger.numbers[b], guard_s=RESTING_S)
     [left] = rows(LEFT)
-    seen = f"{[f'{delay:.3f}' for delay in delays]} s, with {left} still queued"
-    assert left["due"] > DEEP / 5, seen
-    assert max(delays) < PROMISED_S, seen
+    assert left["due"]  # it was deep all the time
     assert worker.end() == 0
+    came, told, deep = times(rows(CAME, name=b[1])), times(rows(TOLD_AT, user=b[0])), times(rows(TOLD_AT, user=a[0]))
+    # all by the database's clock; the tenth came once more, as another delivery
+    went_before = [sum(began < at <= ended for at in deep) for began, ended in zip(came[:SAMPLES], told, strict=True)]
+    assert max(went_before) <= FEW, went_before
     done = [row["text"] for row in rows(TOLD) if row["user_id"] == a[0]]
     assert done == [str(number) for number in range(1, len(done) + 1)]
     assert len(done) >= SAMPLES * BETWEEN
 
 
-def delay_of_one(ledger: Ledger, rows: Rows, account: tuple[UUID, str]) -> float:
-    """Seconds from the acknowledgement of the account's next message to its effect; looked at every 20 ms."""
-    ledger.record(account, 1)
-    recorded_at = time.monotonic()
-    until(lambda: told_to(rows, account) == ledger.numbers[account], guard_s=RESTING_S)
-    return time.monotonic() - recorded_at
+def times(found: list[dict[str, object]]) -> list[datetime]:
+    return [row["at"] for row in found if isinstance(row["at"], datetime)]
 
 
 # ---- many copies -------------------------------------------------------------------------------------------------
