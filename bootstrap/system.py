@@ -23,6 +23,7 @@ from bootstrap.callers import make_access
 from bootstrap.gateways import Servers, make_servers
 from bootstrap.monitoring import Monitor, make_monitor
 from bootstrap.readings import KNOWLEDGE, lifetimes, owners
+from bootstrap.rooms import members
 from bootstrap.upkeep import Upkeep, schedule
 from core import audit
 from core.access import Access
@@ -67,6 +68,7 @@ class System:
     clock: Clock
     engine: Engine
     inbox_engine: Engine
+    rights_engine: Engine
     transaction: Transaction
     vault: Vault
     access: Access
@@ -146,8 +148,8 @@ class System:
         for listener in self.listeners.values():
             listener.stop()
         self.bell.stop()
-        self.engine.dispose()
-        self.inbox_engine.dispose()
+        for engine in (self.engine, self.inbox_engine, self.rights_engine):
+            engine.dispose()
 
 
 def build(
@@ -163,6 +165,8 @@ def build(
     timeout = settings.db_statement_timeout_ms
     engine = make_engine(database_url, statement_timeout_ms=timeout)
     inbox_engine = make_engine(database_url, statement_timeout_ms=timeout, pool_size=INBOX_POOL)
+    # of its own: whoever's rights have ended is closed in time, also where everybody waits for a connection
+    rights_engine = make_engine(database_url, statement_timeout_ms=timeout, pool_size=1)
     transaction = transactions(engine)
     vault = Vault(secret(settings.app_encryption_key))
     bell = Bell(libpq_url(database_url))
@@ -202,14 +206,15 @@ def build(
     known = owners(settings)
     worker = Worker(transaction, known, feed_grew, name=name)
     repair = Repair(transaction, known, owners(settings, anew=True), tables=KNOWLEDGE, note=audit.note)
-    hub = Hub(questions(engine))
-    seats = Seats(Rights(questions(engine)), clock, most=settings.max_sockets)
+    hub = Hub(questions(engine), members)
+    seats = Seats(Rights(questions(rights_engine)), clock, most=settings.max_sockets)
     came = threading.Event()
     return System(
         settings=settings,
         clock=clock,
         engine=engine,
         inbox_engine=inbox_engine,
+        rights_engine=rights_engine,
         transaction=transaction,
         vault=vault,
         access=access,

@@ -31,7 +31,8 @@ def message(seen: MessageSeen, booking: UUID | None) -> DomainEvent:
 def event(instance: InstanceRecord, kind: str, data: Mapping[str, Any]) -> DomainEvent:
     """For the instance's user, who must be there."""
     assert instance.user_id is not None
-    return DomainEvent(user_id=instance.user_id, type=kind, data={"instanceName": instance.name, **data})
+    about = {"instanceName": instance.name, "instanceId": str(instance.id)}
+    return DomainEvent(user_id=instance.user_id, type=kind, data={**about, **data})
 
 
 def iso(at: datetime) -> str:

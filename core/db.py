@@ -27,7 +27,12 @@ from core.errors import StorageUnavailable
 from core.patience import make_impatient
 
 # a peer that is gone without a word is noticed after some 15 s, not after the kernel's quarter of an hour
-PATIENCE = {"keepalives_idle": 5, "keepalives_interval": 3, "keepalives_count": 3, "tcp_user_timeout": 15_000}
+PATIENCE: dict[str, Any] = {
+    "keepalives_idle": 5,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
 IDLE_MS = 20_000  # who froze in a transaction loses it, and its locks
 BEHIND = ("42P01", "42703")  # a table or column is missing: the structure is not this version's, yet
 FROZE = "25P03"  # we were idle in a transaction for too long, and lost it

@@ -4,6 +4,7 @@ Triggers note what is changed of roles, organizations and tokens, also by hand (
 """
 
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -74,7 +75,7 @@ def changed(connection: Connection, known: Collection[Principal]) -> dict[Princi
     for row in connection.execute(CHANGED, facts):
         before = asked[row.place - 1]
         now = {"role": row.role, "email": row.email, "organization_id": row.organization_id}
-        found[before] = None if row.gone else Principal(user_id=before.user_id, token_id=before.token_id, **now)
+        found[before] = None if row.gone else replace(before, **now)
     return found
 
 

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable
 import psycopg
 import structlog
 
+from core.db import PATIENCE
+
 log = structlog.get_logger()
 GAP_S = 0.05  # at most 20 NOTIFY a second and process
 # a hint need not reach the disk: the server sends it at once, not when its log is synced. (Also through a pooler, which
@@ -52,7 +54,7 @@ class Bell:
     def _run(self) -> None:
         while self._due.wait() and not self._stopping.is_set():  # no connection before there is a need
             try:
-                with psycopg.connect(self._url, autocommit=True, connect_timeout=3) as connection:
+                with psycopg.connect(self._url, autocommit=True, connect_timeout=3, **PATIENCE) as connection:
                     self._serve(connection)
             except psycopg.Error as error:
                 log.warning("bell_lost", error=type(error).__name__)
@@ -105,7 +107,7 @@ class Listener:
             self._stopping.wait(RETRY_S)
 
     def _listen(self) -> None:
-        with psycopg.connect(self._url, autocommit=True, connect_timeout=3) as connection:
+        with psycopg.connect(self._url, autocommit=True, connect_timeout=3, **PATIENCE) as connection:
             connection.execute(psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(self._channel)))
             self._connection = connection
             self._heard({ALL})  # something may have come while nobody listened

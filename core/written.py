@@ -12,20 +12,26 @@ from sqlalchemy import BigInteger, Connection, Row, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 NOW = "CAST(CAST(pg_current_xact_id() AS text) AS bigint)"
-# numbers above the snapshot's are another server's: of a table that was restored here
+# Numbers above the snapshot's are another server's: of a table that was restored here. A server that recovers from a
+# crash may give numbers out again; its start stays the same then, and its statistics begin anew.
 STATEMENT = """
-SELECT now.oldest, now.server, now.asked_at, fresh.*
+SELECT now.oldest, now.next, now.server, now.recovered, now.asked_at, fresh.*
 FROM (
     SELECT CAST(CAST(pg_snapshot_xmin(snapshot) AS text) AS bigint) AS oldest,
            CAST(CAST(pg_snapshot_xmax(snapshot) AS text) AS bigint) AS next,
-           pg_postmaster_start_time() AS server, clock_timestamp() AS asked_at
+           pg_postmaster_start_time() AS server, (SELECT stats_reset FROM pg_stat_wal) AS recovered,
+           clock_timestamp() AS asked_at
     FROM pg_current_snapshot() AS snapshot
 ) AS now
 LEFT JOIN LATERAL (
-    SELECT {columns} FROM {table} WHERE written >= :since AND written < now.next LIMIT :most
+    SELECT {columns} FROM {table}
+    WHERE written >= :since AND written < CASE WHEN now.next - :since < :far THEN now.next END
 ) AS fresh ON true
 """
-MOST = 1_000  # a transaction left open for hours makes each question bring all that was written since it began
+# A transaction left open for hours makes each question go through all that was written since it began: also what is
+# dead by now, for nothing of it can be cleared away meanwhile.
+FAR = 10_000  # transactions
+OWN = 5  # the place of the first column of one's own
 PAUSE = timedelta(minutes=30)  # for whom asks as seldom, something may have been thrown away meanwhile
 
 
@@ -47,15 +53,16 @@ class Reader:
 
     def fresh(self, connection: Connection) -> Sequence[Row[Any]] | None:
         """What was written and committed since, each row at least once; None where nobody knows: at first, after half
-        an hour without a question, where the server was started anew, or is another one, and may count anew; and where
-        it is too much to be read each time."""
+        an hour without a question, where the server was started anew, or is another one, and may count anew; and while
+        somebody's transaction has been open for long."""
         since = self._place and self._place.oldest
-        rows = connection.execute(self._statement, {"since": since, "most": MOST}).all()
+        rows = connection.execute(self._statement, {"since": since, "far": FAR}).all()
         before, self._place = self._place, rows[0]
-        if before is None or not _goes_on(before, rows[0]) or len(rows) >= MOST:
+        if before is None or not _goes_on(before, rows[0]):
             return None
-        return [row for row in rows if row[3] is not None]
+        return [row for row in rows if row[OWN] is not None]
 
 
 def _goes_on(before: Row[Any], now: Row[Any]) -> bool:
-    return bool(before.server == now.server and before.oldest <= now.oldest and now.asked_at - before.asked_at < PAUSE)
+    same = before.server == now.server and before.recovered == now.recovered and before.oldest <= now.oldest
+    return bool(same and now.asked_at - before.asked_at < PAUSE and now.next - before.oldest < FAR)

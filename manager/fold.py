@@ -45,7 +45,7 @@ def told(record: InstanceRecord, after: Standing) -> list[DomainEvent]:
     """What the instance's user hears of a change of standing; nothing where nobody is bound to it."""
     if record.user_id is None:
         return []
-    before, name = record.standing, record.name
+    before = record.standing
     found: list[tuple[str, dict[str, Any]]] = []
     if after.pairing and after.pairing != before.pairing:
         found += _pairing_events(after)
@@ -53,10 +53,11 @@ def told(record: InstanceRecord, after: Standing) -> list[DomainEvent]:
         found.append(("status", {"status": after.status, "previous": before.status}))
         if after.status is Status.CONNECTED:
             whose = {"phoneNumber": after.phone, "profileName": after.profile_name}
-            found.append(("connected", {**whose, "text": CONNECTED}))
+            found.append(("connected", {**whose, "organizationId": record.organization_id, "text": CONNECTED}))
     if after.status is Status.DISCONNECTED and (before.status is not after.status or _explains(before, after)):
         found.append(("disconnected", reason_of(after)))
-    return [DomainEvent(user_id=record.user_id, type=kind, data={"instanceName": name, **data}) for kind, data in found]
+    about = {"instanceName": record.name, "instanceId": str(record.id)}
+    return [DomainEvent(user_id=record.user_id, type=kind, data={**about, **data}) for kind, data in found]
 
 
 def _explains(before: Standing, after: Standing) -> bool:

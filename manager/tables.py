@@ -45,6 +45,7 @@ class Instance(Base):
         Index("idx_whatsapp_instances_instance_name", "instance_name"),
         Index("uq_whatsapp_instances_instance_name", "instance_name", unique=True),
         Index("uq_whatsapp_instances_gateway_name", "gateway_name", unique=True),
+        Index("ix_whatsapp_instances_organization_id", "organization_id"),
         CheckConstraint("pairing_method IN ('qr', 'code')", name="pairing_method"),
         CheckConstraint("status IN ('disconnected', 'connecting', 'qr_pending', 'connected')", name="status"),
     )

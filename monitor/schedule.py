@@ -66,7 +66,7 @@ def _careful(name: str, job: Job, leads: Callable[[], bool]) -> Callable[[], Non
         try:
             job()
         except AppError as error:
-            log.warning("job_failed", job=name, error_code=error.code)
+            log.warning("job_failed", job=name, error_code=error.code, db_code=error.details.get("dbCode"))
         except Exception as error:
             log.error("job_crashed", job=name, exc_info=error)
 

@@ -77,9 +77,10 @@ class Audience:
             self._remove(hall, hall.cursors.keys() - users)
             return self._add(hall, beginnings) if hall.mailboxes else set()
 
-    def halls(self) -> list[Hall]:
+    def organizations(self) -> list[Hall]:
+        """The rooms to which users come, and from which they go."""
         with self._lock:
-            return list(self._halls.values())
+            return [hall for hall in self._halls.values() if hall.room.organization]
 
     def mailboxes(self) -> set[Mailbox]:
         """Of all streams and rooms."""

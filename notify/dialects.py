@@ -4,8 +4,7 @@
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
-from uuid import UUID
+from typing import Any
 
 from notify import frames
 from notify.feed import FeedEvent
@@ -13,16 +12,6 @@ from notify.framing import text_frame
 
 Data = Mapping[str, Any]
 Enrich = Callable[[Data], Data]  # an event's data as recorded → as shown
-
-
-class Facts(Protocol):
-    """Of a user's instance."""
-
-    @property
-    def id(self) -> UUID | None: ...
-
-    @property
-    def organization_id(self) -> str | None: ...
 
 
 def as_recorded(data: Data) -> Data:
@@ -76,10 +65,6 @@ class Seed(Dialect):
 class WhatsApp(Dialect):
     """`?dialect=whatsapp`: the names and payloads of the `whatsapp:*` events, in our envelope."""
 
-    def __init__(self, facts: Callable[[UUID], Facts | None]) -> None:
-        super().__init__()
-        self._facts = facts
-
     def texts(self, happened: FeedEvent, channel: str | None) -> Sequence[str]:
         found = self.named(happened)
         if found is None:
@@ -93,11 +78,10 @@ class WhatsApp(Dialect):
         made = PAYLOADS.get(happened.type)
         if made is None:
             return None
-        facts = self._facts(happened.user_id)
-        data = made(happened.data, facts)
+        data = made(happened.data)
         if data is None:
             return None
-        instance = str(facts.id) if facts and facts.id else happened.data.get("instanceName")
+        instance = happened.data.get("instanceId") or happened.data.get("instanceName")  # the name, of an old event
         return NAMES[happened.type], {"instanceId": instance, **data, "timestamp": frames.iso(happened.at)}
 
 
@@ -110,13 +94,13 @@ NAMES = {
 }
 
 
-def _connected(data: Data, facts: Facts | None) -> dict[str, Any]:
+def _connected(data: Data) -> dict[str, Any]:
     """The union of the two shapes that its clients read."""
     phone = data.get("phoneNumber")
-    return {"organizationId": facts.organization_id if facts else None, "phoneNumber": phone, "phone_number": phone}
+    return {"organizationId": data.get("organizationId"), "phoneNumber": phone, "phone_number": phone}
 
 
-def _message(data: Data, _: Facts | None) -> dict[str, Any] | None:
+def _message(data: Data) -> dict[str, Any] | None:
     """Only what others wrote: the payload cannot say who did."""
     if data.get("fromMe"):
         return None
@@ -124,10 +108,10 @@ def _message(data: Data, _: Facts | None) -> dict[str, Any] | None:
     return {**{name: data.get(name) for name in ("messageId", "from", "text")}, **kept}
 
 
-PAYLOADS: Mapping[str, Callable[[Data, Facts | None], dict[str, Any] | None]] = {
-    "qrcode": lambda data, _: {"qr": data.get("qr")},
-    "pairing_code": lambda data, _: {name: data.get(name) for name in ("pairingCode", "expiresAt")},
+PAYLOADS: Mapping[str, Callable[[Data], dict[str, Any] | None]] = {
+    "qrcode": lambda data: {"qr": data.get("qr")},
+    "pairing_code": lambda data: {name: data.get(name) for name in ("pairingCode", "expiresAt")},
     "connected": _connected,
-    "disconnected": lambda data, _: {"reason": data["reason"]} if data.get("reason") else {},
+    "disconnected": lambda data: {"reason": data["reason"]} if data.get("reason") else {},
     "message": _message,
 }

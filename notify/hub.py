@@ -25,7 +25,7 @@ from notify.audience import Audience
 from notify.dialects import Dialect
 from notify.mailbox import Mailbox
 from notify.patrol import Patrol
-from notify.rooms import Room
+from notify.rooms import Members, Room, users_of
 
 log = structlog.get_logger()
 RETRY_S = 1.0
@@ -36,13 +36,14 @@ BREATH = 100  # events, or hearers of one, after which everybody else gets their
 class Hub:
     """`start` opens its threads; everything else may be called from any. `question`: a transaction that only reads."""
 
-    def __init__(self, question: Transaction) -> None:
-        self._question = question
+    def __init__(self, question: Transaction, members: Members) -> None:
+        self._question, self._members = question, members
         self._audience = Audience()
         self._topics: set[str] = set()
+        self._alone: set[UUID] = set()
         self._lock = threading.Lock()
         self._listened, self._rung, self._stopping = threading.Event(), threading.Event(), threading.Event()
-        self._patrol = Patrol(self._audience, self.rang)
+        self._patrol = Patrol(self._audience, members, self.rang)
         works = {"hub": self._follow, "patrol": lambda connection: self._patrol.walk(connection, self._stopping)}
         self._threads = [
             threading.Thread(target=self._keep, args=(work,), name=name, daemon=True) for name, work in works.items()
@@ -90,8 +91,8 @@ class Hub:
 
     def enter(self, mailbox: Mailbox, room: Room) -> None:
         """From now on the mailbox gets the room's events too. Raises StorageUnavailable."""
-        users = room.users()
         with self._question() as connection:
+            users = users_of(connection, [room], self._members)[room.channel]
             beginnings = feed.beginnings(connection, users, timedelta())
         unheard = self._audience.enter(mailbox, room, beginnings)
         self._listened.set()
@@ -153,6 +154,7 @@ class Hub:
     def _follow(self, connection: Connection) -> None:
         """Look at once at those who are rung for."""
         while not self._stopping.is_set():
+            self._look_at_each(connection)
             self._look_at_rung(connection)
             self._rung.wait()
             self._rung.clear()
@@ -167,6 +169,19 @@ class Hub:
         except StorageUnavailable:
             self.rang(topics)  # nobody will ring for them again
             raise
+        except Exception:
+            self._alone.update(users)  # one of them is too much for us, and the others have done nothing
+            raise
+
+    def _look_at_each(self, connection: Connection) -> None:
+        """By themselves those of a look that failed. Who fails again is left until there is more to tell them."""
+        while self._alone:
+            user = self._alone.pop()
+            try:
+                self._look(connection, [user])
+            except StorageUnavailable:
+                self._alone.add(user)
+                raise
 
 
 def encoded(dialect: Dialect, event: feed.FeedEvent, channel: str | None = None) -> Sequence[bytes]:

@@ -1,60 +1,62 @@
 """Rooms: whose events are heard in `user:<id>`, `instance:<id>` and `org:<id>`, and who may listen there.
 
-The instances are somebody else's tables: `bootstrap` hands in a `Directory`.
+The instances are somebody else's tables: `bootstrap` hands in a `Directory`, and `Members`.
 """
 
-import math
-import threading
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from core.access import Principal, storable
-from core.errors import Forbidden, Malformed, NotFound, StorageUnavailable
+from sqlalchemy import Connection
 
-KNOWN_FOR_S = 5.0
-MOST_KNOWN = 20_000
+from core.access import Principal, storable
+from core.errors import Forbidden, Malformed, NotFound
+
 LONGEST_NAME = 128  # characters
 
 
 @dataclass(frozen=True, kw_only=True)
 class Instance:
-    """`id` is None where only the name is known: the user has not connected yet. `made_at`: when its row was."""
+    """A user's, also of one who has not connected yet."""
 
-    id: UUID | None
     name: str
     user_id: UUID
-    organization_id: str | None = None
-    made_at: datetime | None = None
 
 
 class Directory(Protocol):
-    def of_user(self, user_id: UUID) -> Instance | None: ...
-
-    def of_organization(self, organization: str) -> Sequence[Instance]:
-        """Its instances; the user's own where the organization is a user's id."""
-
     def named(self, name: str) -> Instance | None:
         """By id or technical name."""
 
 
+# the users of each of these organizations, with the time since when each may be heard there
+Members = Callable[[Connection, Collection[str]], Mapping[str, Mapping[UUID, datetime]]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Room:
-    """`users` is asked again and again: who belongs to an organization changes. Each with the time since when it may be
-    heard there, None: from now on."""
+    """Of one user, or of an organization."""
 
     channel: str
-    users: Callable[[], Mapping[UUID, datetime | None]]
+    user_id: UUID | None = None
+    organization: str | None = None
+
+
+def users_of(
+    connection: Connection, rooms: Collection[Room], members: Members
+) -> dict[str, Mapping[UUID, datetime | None]]:
+    """Who is heard in each of the rooms, by channel, and since when; None: from now on."""
+    organizations = {room.organization for room in rooms if room.organization}
+    found = members(connection, organizations) if organizations else {}
+    return {
+        room.channel: {room.user_id: None} if room.user_id else found.get(room.organization or "", {}) for room in rooms
+    }
 
 
 class Rooms:
-    def __init__(self, directory: Directory, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._directory, self._monotonic = directory, monotonic
-        self._known: dict[UUID, tuple[float, Instance | None]] = {}
-        self._lock = threading.Lock()
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
 
     def open(self, principal: Principal, channel: str) -> Room:
         """Raises Malformed, Forbidden, NotFound."""
@@ -69,7 +71,7 @@ class Rooms:
             user_id = self._user(principal, name)
         else:
             raise Malformed("A channel is user:<id>, instance:<id> or org:<id>", code="BAD_CHANNEL")
-        return Room(channel=channel, users=lambda: {user_id: None})
+        return Room(channel=channel, user_id=user_id)
 
     def instance(self, principal: Principal, name: str) -> Instance:
         """Somebody's own, or anybody's for an administrator. Raises NotFound, for those of others too."""
@@ -78,30 +80,10 @@ class Rooms:
             raise NotFound("There is no such instance", code="INSTANCE_NOT_FOUND")
         return found
 
-    def of_user(self, user_id: UUID) -> Instance | None:
-        """The user's instance as it was at most 5 s ago; while the database is away as it was before, None where it was
-        not known."""
-        at, found = self._known.get(user_id, (-math.inf, None))
-        if self._monotonic() - at < KNOWN_FOR_S:
-            return found
-        try:
-            found = self._directory.of_user(user_id)
-        except StorageUnavailable:  # an event that has been read must go out
-            return found
-        with self._lock:
-            if len(self._known) >= MOST_KNOWN:
-                self._known.clear()
-            self._known[user_id] = (self._monotonic(), found)
-        return found
-
     def _organization(self, principal: Principal, name: str) -> Room:
         if not principal.is_admin and name not in (principal.organization_id, str(principal.user_id)):
             raise Forbidden("Only members of the organization may join it")
-
-        def users() -> Mapping[UUID, datetime | None]:
-            return {one.user_id: one.made_at for one in self._directory.of_organization(name)}
-
-        return Room(channel=f"org:{name}", users=users)
+        return Room(channel=f"org:{name}", organization=name)
 
     @staticmethod
     def _user(principal: Principal, name: str) -> UUID:

@@ -8,7 +8,7 @@ more with 4403, who gives no sign of life with 4408.
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
@@ -23,7 +23,7 @@ from notify.framing import CLOSE_CROWDED, CLOSE_ENDED, CLOSE_FORBIDDEN, CLOSE_LA
 from notify.rounds import Rounds
 
 log = structlog.get_logger()
-LOOK_S = 3.0
+LOOK_S = 2.0  # who comes while everybody is looked at is among the next: two such times are within the promised 5 s
 MOST_EACH = 20
 FEW = 25  # at once: whoever is pinged answers, and to hear so many answers holds up everybody
 MANY = 500  # a question to the database
@@ -151,20 +151,27 @@ class Seats:
     def _ask(self, sitters: Collection[Sitter]) -> None:
         """Who came with a personal token stays in doubt: its end may have been moved."""
         changed = self._rights.changed([sitter.principal for sitter in sitters])
-        judged = [one for one in sitters if one.principal not in changed or self._judge(one, changed[one.principal])]
+        judged = [one for one in sitters if one.principal not in changed]
+        with suppress(StorageUnavailable):  # each of the others would wait as long
+            # first those who are gone: nothing has to be looked up for them
+            for one in sorted(set(sitters) - set(judged), key=lambda one: changed[one.principal] is not None):
+                judged += [one] if self._judge(one, changed[one.principal]) else []
         with self._lock:
             self._in_doubt.difference_update(one for one in judged if not one.principal.token_id)
 
     @staticmethod
     def _feel(sitter: Sitter, now: datetime) -> None:
         until = sitter.principal.until
-        if until and until <= now:
-            sitter.end(CLOSE_ENDED, "not logged in any more")
-        elif not sitter.is_there():
-            sitter.end(CLOSE_LATE, "no pong")
+        try:
+            if until and until <= now:
+                sitter.end(CLOSE_ENDED, "not logged in any more")
+            elif not sitter.is_there():
+                sitter.end(CLOSE_LATE, "no pong")
+        except Exception as error:  # it must not hold up the others
+            log.error("seats_failed", exc_info=error)
 
     def _judge(self, sitter: Sitter, found: Principal | None) -> bool:
-        """Whether it could be."""
+        """Whether it could be. Raises StorageUnavailable."""
         before = sitter.principal
         try:
             if found is None:
@@ -173,9 +180,10 @@ class Seats:
                 sitter.principal = replace(found, until=before.until)
                 self._let_stay(sitter)
         except Exception as error:  # it must not hold up the others
-            if not isinstance(error, StorageUnavailable):
-                log.error("seats_failed", exc_info=error)
             sitter.principal = before
+            if isinstance(error, StorageUnavailable):
+                raise
+            log.error("seats_failed", exc_info=error)
             return False
         return True
 

@@ -88,7 +88,7 @@ class SocketIO:
             cors_allowed_origins=lambda origin, environ: is_allowed(origin, environ.get("HTTP_HOST", ""), live.origins),
             max_http_buffer_size=LARGEST_FRAME,
         )
-        self._dialect = Named(live.rooms.of_user)
+        self._dialect = Named()
         self._clients: dict[str, Client] = {}
         self._mailboxes: dict[str, Mailbox] = {}
         self._silent_since: dict[str, float] = {}

@@ -17,7 +17,7 @@ def install(app: Flask, live: Live) -> None:
     """Add the sockets and the guard to the application."""
     app.config["SOCK_SERVER_OPTIONS"] = {"max_message_size": LARGEST_FRAME}
     guard.install(app, live)
-    dialects: dict[str, Dialect] = {"": Dialect(live.enrich), "whatsapp": WhatsApp(live.rooms.of_user)}
+    dialects: dict[str, Dialect] = {"": Dialect(live.enrich), "whatsapp": WhatsApp()}
     seed = Seed(live.enrich)
     sock = Sock(app)
 

@@ -58,7 +58,7 @@ class Tickets:
                 taken.returning(SocketTicket.user_id, SocketTicket.facts, SocketTicket.expires_at > func.now())
             ).first()
             found = _principal(row[0], row[1]) if row and row[2] else None
-            if found and found.token_id:  # it may have been revoked since
+            if found:  # their rights may be others since
                 found = changed(connection, [found]).get(found, found)
         if found is None:
             raise Unauthenticated("The ticket is unknown, used up or too old")

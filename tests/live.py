@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 from werkzeug.serving import make_server
 
-from bootstrap.live import Instances
+from bootstrap.rooms import Instances, members
 from bootstrap.system import FEED_GREW, System, build
 from core import events
 from core.access import Principal
@@ -31,8 +31,14 @@ from notify.seats import Seats
 from notify.tickets import Tickets
 from tests.conftest import KEY
 
-GUARD_S = 10
+GUARD_S = 60
 NOWHERE = "http://127.0.0.1:9"
+HANDSHAKE = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "MDEyMzQ1Njc4OWFiY2RlZg==",
+}
 
 
 def parts_of(place: Path, database_url: str) -> System:
@@ -112,23 +118,24 @@ class Settled:
 
 @contextlib.contextmanager
 def tiny(
-    system: System, user: UUID, *, most: int = 100, look_s: float = 3.0, **seams: float
+    system: System, user: UUID, *, most: int = 100, look_s: float = 3.0, **seams: Any
 ) -> Iterator[tuple[str, Live]]:
-    """The socket routes alone, for this user, with other times and a hub of its own."""
+    """The socket routes alone, for this user, with other times and a hub of its own. `seams`: fields of Live."""
 
     app = Flask("tiny")
     install_web(app, secret_key="x" * 32, origins=frozenset(), secure=False)
-    facts: dict[str, Any] = {"user": lambda: Principal(user_id=user), "status": lambda _: {}, "start": lambda *_: {}}
-    facts |= seams
-    live = Live(
-        transaction=system.transaction,
-        hub=Hub(system.transaction),
-        seats=Seats(Settled(), SystemClock(), most=most, look_s=look_s),
-        rooms=Rooms(Instances(system.transaction)),
-        tickets=Tickets(system.transaction),
-        origins=frozenset(),
-        **facts,
-    )
+    parts: dict[str, Any] = {
+        "user": lambda: Principal(user_id=user),
+        "status": lambda _: {},
+        "start": lambda *_: {},
+        "transaction": system.transaction,
+        "hub": Hub(system.transaction, members),
+        "seats": Seats(Settled(), SystemClock(), most=most, look_s=look_s),
+        "rooms": Rooms(Instances(system.transaction)),
+        "tickets": Tickets(system.transaction),
+        "origins": frozenset(),
+    }
+    live = Live(**parts | seams)
     sockets.install(app, live)
     live.hub.start()
     live.seats.start()

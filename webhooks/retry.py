@@ -37,5 +37,5 @@ def reason(error: Exception) -> str:
     """The error's kind and where it happened; not its message, which may quote what people wrote."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {PurePath(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    code = f" {error.code}" if isinstance(error, AppError) else ""
-    return f"{type(error).__name__}{code}{place}"
+    codes = (error.code, error.details.get("dbCode")) if isinstance(error, AppError) else ()
+    return " ".join([type(error).__name__, *(code for code in codes if code)]) + place

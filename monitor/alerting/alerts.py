@@ -164,6 +164,7 @@ def _frames(told: Told, admins: Sequence[UUID]) -> list[DomainEvent]:
         "text": said.text,
         "incidentId": told.incident_id,
         "instanceName": told.instance_name,
+        "instanceId": told.instance_id and str(told.instance_id),
     }
     data |= {"action": {"label": said.action, "command": "start"}} if said.action else {}
     users = admins if told.instance_name is None else [told.user_id]

@@ -2,10 +2,11 @@
 
 import json
 import threading
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -68,13 +69,10 @@ class Empty:
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
 
-    def of_user(self, user_id: UUID) -> Instance | None:
-        return None
-
-    def of_organization(self, organization: str) -> Sequence[Instance]:
-        if organization == "org_slow":
+    def members(self, _: object, organizations: Collection[str]) -> dict[str, dict[UUID, datetime]]:
+        if "org_slow" in organizations:
             self._gate.go()
-        return []
+        return {}
 
     def named(self, name: str) -> Instance | None:
         return None
@@ -124,7 +122,7 @@ def adapter(
         status=lambda _: {},
         start=lambda *_: {},
         transaction=system.transaction,
-        hub=Hub(system.transaction),
+        hub=Hub(system.transaction, directory.members),
         seats=seats,
         rooms=Judging(directory, seats) if judging else Rooms(directory),
         tickets=Tickets(system.transaction),

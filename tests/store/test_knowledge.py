@@ -145,7 +145,7 @@ def test_an_inbound_message_sets_off_everything_once(shop, one, rows, feed, whol
         (
             "message",
             {
-                "instanceName": "shop",
+                **of_shop(one),
                 "messageId": "M1",
                 "conversationId": str(chat["id"]),
                 "contactId": str(person["id"]),
@@ -160,6 +160,11 @@ def test_an_inbound_message_sets_off_everything_once(shop, one, rows, feed, whol
         )
     ]
     whole()
+
+
+def of_shop(one) -> dict[str, str]:
+    """What each event of the shop begins with."""
+    return {"instanceName": "shop", "instanceId": str(one("SELECT id FROM whatsapp_instances")["id"])}
 
 
 def test_a_bare_string_is_a_message(shop, one):
@@ -460,10 +465,10 @@ def test_each_later_word_has_its_effect_and_people_hear_of_it(shop, one, rows, f
         "deleted": True,
     }
     assert rows(REACTIONS) == [{"ours": False, "emoji": ""}, {"ours": True, "emoji": "❤️"}]
-    where = {"instanceName": "shop", "messageId": "M1", "conversationId": str(chat["id"])}
+    where = {**of_shop(one), "messageId": "M1", "conversationId": str(chat["id"])}
     hers = {**where, "change": "reaction", "author": str(person["id"])}
     assert feed(shop)[1:] == [
-        ("message_status", {"instanceName": "shop", "messageId": "M1", "status": "read"}),
+        ("message_status", {**of_shop(one), "messageId": "M1", "status": "read"}),
         ("message_changed", {**where, "change": "edited", "text": "oi, Bia"}),
         ("message_changed", {**where, "change": "edited", "text": "oi, Caio"}),
         ("message_changed", {**where, "change": "deleted"}),

@@ -1,5 +1,8 @@
 """What was written since one asked last: once it is committed, however long ago it was written."""
 
+import os
+import signal
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -10,10 +13,13 @@ from sqlalchemy import text
 
 from core import events
 from core.access import Principal
-from core.db import questions
+from core.db import make_engine, questions
+from core.errors import StorageUnavailable
 from core.events import DomainEvent
+from core.postgres import EmbeddedPostgres
 from core.rights import KEPT, Rights, prune
-from core.written import MOST, Reader, _goes_on
+from core.written import FAR, Reader, _goes_on
+from tests.waiting import until
 
 NAMES = ("anna", "bela")
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -78,24 +84,43 @@ def test_numbers_of_another_server_are_no_news(engine, users, reader):
     assert reader() == {}
 
 
-def test_nobody_reads_again_and_again_all_that_was_written_since_an_old_transaction(engine, users, reader):
-    everybody = text("""
-        WITH made AS (INSERT INTO profiles (id) SELECT gen_random_uuid() FROM generate_series(1, :n) RETURNING id)
-        INSERT INTO feed_heads (user_id, last_id) SELECT id, 1 FROM made
-    """)
+def test_nobody_goes_again_and_again_through_all_that_was_written_since_an_old_transaction(engine, users, reader):
+    numbers = "DO $$ BEGIN FOR n IN 1..{} LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$"
     reader()
-    with engine.connect() as forgotten:
+    with engine.connect() as forgotten, questions(engine)() as others:
         say(forgotten, users[0])
+        others.exec_driver_sql(numbers.format(FAR - 100))
+        assert reader() == {}
         with engine.begin() as connection:
-            connection.execute(everybody, {"n": MOST - 1})
-        assert len(reader()) == len(reader()) == MOST - 1
-        with engine.begin() as connection:
-            connection.execute(everybody, {"n": 1})
+            say(connection, users[1])
+        assert reader() == reader() == {users[1]: 1}
+        others.exec_driver_sql(numbers.format(100))
         assert reader() is None
         assert reader() is None
         forgotten.commit()
-    reader()
+    assert reader() is None
     assert reader() == {}
+
+
+def test_a_server_that_has_recovered_from_a_crash_may_count_anew(place):
+    """One killed process of it is enough, and when it began stays the same."""
+    server = EmbeddedPostgres(place / "crashed", options={"fsync": "off"})
+    engine = make_engine(server.attach(), statement_timeout_ms=30_000)
+    question, reader = questions(engine), Reader("heads", "id")
+
+    def fresh(reader):
+        with suppress(StorageUnavailable), question() as connection:
+            return [reader.fresh(connection)]
+
+    with question() as connection:
+        connection.exec_driver_sql("CREATE TABLE heads (id int, written bigint)")
+    assert [fresh(reader), fresh(reader)] == [[None], [[]]]
+    with question() as connection:
+        os.kill(connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one(), signal.SIGKILL)
+    until(lambda: fresh(Reader("heads", "id")))
+    assert [fresh(reader), fresh(reader)] == [[None], [[]]]
+    engine.dispose()
+    server.detach(stop=True)
 
 
 @pytest.mark.parametrize(
@@ -104,12 +129,15 @@ def test_nobody_reads_again_and_again_all_that_was_written_since_an_old_transact
         ({}, False),
         ({"oldest": 99}, True),  # another server, which has counted less
         ({"server": NOON + timedelta(hours=1)}, True),  # it was started anew
+        ({"recovered": NOON + timedelta(hours=1)}, True),  # it has recovered from a crash
+        ({"next": 101 + FAR}, True),  # somebody's transaction has been open for long
         ({"asked_at": NOON + timedelta(minutes=31)}, True),  # what was written meanwhile may be thrown away by now
         ({"oldest": 200, "asked_at": NOON + timedelta(minutes=29)}, False),
     ],
 )
 def test_a_reader_begins_anew_where_it_may_have_missed_something(after, nobody_knows):
-    place: Any = SimpleNamespace(oldest=100, server=NOON - timedelta(days=1), asked_at=NOON)
+    start = NOON - timedelta(days=1)
+    place: Any = SimpleNamespace(oldest=100, next=101, server=start, recovered=start, asked_at=NOON)
     assert _goes_on(place, SimpleNamespace(**vars(place) | after)) is not nobody_knows  # type: ignore[arg-type]
 
 

@@ -1,15 +1,13 @@
 """Who listens to whom: nothing twice, nothing to whom has left."""
 
-from typing import Any, cast
 from uuid import uuid4
 
 import pytest
 
-from core.errors import StorageUnavailable
 from notify.audience import Audience
 from notify.dialects import Dialect
 from notify.mailbox import Mailbox
-from notify.rooms import Instance, Room, Rooms
+from notify.rooms import Room
 
 USER = uuid4()
 
@@ -22,7 +20,7 @@ def mailbox():
 @pytest.fixture
 def audience(mailbox):
     made = Audience()
-    made.enter(mailbox, Room(channel="org:a", users=lambda: {USER: None}), {USER: 0})
+    made.enter(mailbox, Room(channel="org:a", organization="a"), {USER: 0})
     return made
 
 
@@ -34,7 +32,7 @@ def heard(audience, number):
 
 def test_who_leaves_a_room_and_comes_back_is_not_heard_twice(audience):
     assert heard(audience, 1) == ["org:a"]
-    (hall,) = audience.halls()
+    (hall,) = audience.organizations()
     audience.refresh(hall, set(), {})
     audience.refresh(hall, {USER}, {USER: 0})
     assert heard(audience, 1) == []
@@ -50,21 +48,3 @@ def test_what_the_hub_has_in_hand_for_a_mailbox_that_left_comes_too_late(mailbox
     audience.join(mailbox, USER, 1)
     mailbox.put(2, [b"frame"])
     assert mailbox.take() == b"frame"
-
-
-class Directory:
-    away = False
-
-    def of_user(self, user_id):
-        if self.away:
-            raise StorageUnavailable("The database is not available")
-        return Instance(id=uuid4(), name="user_1", user_id=user_id)
-
-
-def test_while_the_database_is_away_an_instance_is_what_it_was():
-    directory, now = Directory(), [0.0]
-    rooms = Rooms(cast(Any, directory), lambda: now[0])
-    known = rooms.of_user(USER)
-    now[0], directory.away = 3600.0, True
-    assert rooms.of_user(USER) == known
-    assert rooms.of_user(uuid4()) is None

@@ -2,7 +2,6 @@
 
 import json
 from datetime import UTC, datetime
-from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -18,7 +17,7 @@ USER = UUID(int=7)
 AT = datetime(2026, 11, 22, 3, 17, 5, 120_000, UTC)
 VALUES = st.none() | st.booleans() | st.integers() | st.text(max_size=5)
 KEYS = st.sampled_from(["qr", "qrCode", "phoneNumber", "reason", "fromMe", "messageId", "from", "text", "instanceName"])
-EVERYBODY = [Dialect(), Seed(), WhatsApp(lambda _: None)]
+EVERYBODY = [Dialect(), Seed(), WhatsApp()]
 
 
 def happened(kind: str, data: dict[str, Any]) -> FeedEvent:
@@ -40,9 +39,8 @@ def test_every_name_has_a_payload():
 
 
 def test_the_instance_is_named_by_its_id_where_it_is_known():
-    facts = SimpleNamespace(id=UUID(int=9), organization_id="org")
-    for dialect, name in ((WhatsApp(lambda _: facts), str(UUID(int=9))), (WhatsApp(lambda _: None), "user_7")):
-        found = dialect.named(happened("qrcode", {"instanceName": "user_7", "qr": "2@"}))
+    for about, name in (({"instanceId": "an-id"}, "an-id"), ({}, "user_7")):
+        found = WhatsApp().named(happened("qrcode", {"instanceName": "user_7", "qr": "2@", **about}))
         assert found == (
             "whatsapp:qr",
             {"instanceId": name, "qr": "2@", "timestamp": "2026-11-22T03:17:05.120Z"},

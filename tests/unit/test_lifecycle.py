@@ -252,12 +252,12 @@ def test_people_hear_why_it_ended(reason, word, needs_user):
     }
 
 
-def record(standing=None, user_id=None):
+def record(standing=None, user_id=None, organization_id=None):
     return InstanceRecord(
         id=uuid4(),
         name="user_x",
         user_id=user_id,
-        organization_id=None,
+        organization_id=organization_id,
         status=Status.DISCONNECTED,
         standing=standing or Standing(),
         updated_at=None,
@@ -275,10 +275,20 @@ def test_people_hear_every_step_of_a_pairing():
 
 
 def test_a_code_is_told_as_text_and_without_a_picture():
-    changes = fold({"user_x": record(user_id=uuid4())}, [code(QR, 2)], TTL)
+    pairing = record(user_id=uuid4())
+    changes = fold({"user_x": pairing}, [code(QR, 2)], TTL)
     (told_code,) = [event.data for event in changes.events if event.type == "qrcode"]
     until = (HEARD + timedelta(seconds=2) + TTL.qr).isoformat().replace("+00:00", "Z")
-    assert told_code == {"instanceName": "user_x", "qr": QR.qr, "status": "waiting_qr", "expiresAt": until}
+    about = {"instanceName": "user_x", "instanceId": str(pairing.id)}
+    assert told_code == {**about, "qr": QR.qr, "status": "waiting_qr", "expiresAt": until}
+
+
+def test_a_connection_is_told_with_whose_it_is():
+    paired = record(user_id=uuid4(), organization_id="org_1")
+    (connected,) = [
+        event.data for event in fold({"user_x": paired}, [opened(4)], TTL).events if event.type == "connected"
+    ]
+    assert (connected["instanceId"], connected["organizationId"]) == (str(paired.id), "org_1")
 
 
 def test_people_hear_of_a_logout_once():

@@ -65,3 +65,8 @@ def test_a_reason_says_kind_and_place_and_nothing_that_people_wrote(error):
 
 def test_a_reason_is_given_for_an_error_that_was_never_raised():
     assert reason(ValueError(TEXT)) == "ValueError"
+
+
+def test_a_reason_says_what_the_database_said():
+    error = StorageUnavailable("The database is not migrated to this version", dbCode="42703")
+    assert reason(error) == "StorageUnavailable WHATSAPP_STORAGE_UNAVAILABLE 42703"

@@ -139,6 +139,42 @@ def test_one_that_cannot_be_closed_holds_up_nobody():
     assert rights.asked[1] == [bad.principal]
 
 
+def test_one_whose_pulse_cannot_be_felt_holds_up_nobody():
+    seats = Seats(Known(), FrozenClock(), most=10)
+    good, bad, silent = (Client(Principal(user_id=uuid4()), answers=answers) for answers in (True, True, False))
+
+    def fail() -> bool:
+        raise KeyError
+
+    bad.is_there = fail  # type: ignore[method-assign]
+    seats.feel([bad, good, silent])
+    assert (good.looked, silent.codes) == (1, [CLOSE_LATE])
+
+
+def test_while_nobody_can_look_up_rooms_those_who_are_gone_are_closed_and_one_alone_waits():
+    rights = Known()
+    seats = Seats(rights, FrozenClock(), most=10)
+    others, gone = (
+        [Client(Principal(user_id=uuid4(), role="admin")) for _ in range(3)],
+        Client(Principal(user_id=uuid4())),
+    )
+    waited: list[Client] = []
+
+    def wait() -> None:
+        waited.append(gone)
+        raise StorageUnavailable("away")
+
+    for one in others:
+        one.may_stay = wait  # type: ignore[method-assign]
+    rights.found = {one.principal: Principal(user_id=one.principal.user_id) for one in others} | {gone.principal: None}
+    for one in (*others, gone):
+        seats.take(one)
+    seats.check()
+    assert (gone.codes, len(waited)) == ([CLOSE_ENDED], 1)
+    seats.check()
+    assert {one.principal for one in others} <= set(rights.asked[1])
+
+
 def test_who_could_not_be_judged_is_judged_next_time():
     rights = Known()
     seats = Seats(rights, FrozenClock(), most=10)

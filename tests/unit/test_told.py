@@ -37,7 +37,7 @@ def data_of(**report: Any) -> Any:
 
 def test_a_message_is_told_with_what_the_page_shows() -> None:
     data = data_of()
-    assert (data.pop("conversationId"), data.pop("contactId")) != (None, None)
+    assert None not in [data.pop(name) for name in ("instanceId", "conversationId", "contactId")]
     assert data == {
         "instanceName": "user_x",
         "messageId": "A1",
