@@ -8,6 +8,7 @@ from functools import partial
 
 import core.api_tokens
 import core.rights
+import core.sessions
 import manager.keys
 import notify.feed
 import notify.tickets
@@ -112,6 +113,7 @@ def schedule(
         (manager.keys.prune, timedelta(days=1)),
         (core.api_tokens.prune, core.api_tokens.KEPT),
         (core.rights.prune, core.rights.KEPT),
+        (core.sessions.prune, core.sessions.KEPT),
         (incidents.prune, incidents.KEPT),
         (history.prune, history.KEPT),
     )

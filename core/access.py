@@ -16,6 +16,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Mapped, mapped_column
 from werkzeug.security import check_password_hash, generate_password_hash
 
+from core import sessions
 from core.clock import Clock
 from core.crypto import fingerprint
 from core.db import Base, Transaction
@@ -77,7 +78,7 @@ class Principal:
     """Somebody who proved who they are.
 
     `until`: when the proof ends, None where it does not by itself. `sworn`: the token itself says admin. `token_id`:
-    the personal API token they came with, whose rights are those of our table.
+    the personal API token they came with, whose rights are those of our table. `session_id`: the session of our pages.
     """
 
     user_id: UUID
@@ -87,6 +88,7 @@ class Principal:
     until: datetime | None = field(default=None, compare=False)
     sworn: bool = field(default=False, compare=False)
     token_id: UUID | None = None
+    session_id: UUID | None = None
 
     @property
     def is_admin(self) -> bool:
@@ -138,12 +140,20 @@ class Access:
         self._keep(claimed, now, principal)
         return replace(principal, until=claimed.until)
 
-    def by_session(self, user_id: object) -> Principal:
-        """Who a session cookie of ours belongs to. Raises Unauthenticated when that profile is gone."""
+    def by_session(self, user_id: object, session_id: UUID | None = None) -> Principal:
+        """Who a session cookie of ours belongs to. Raises Unauthenticated when the profile is gone, or the session was
+        ended."""
         with self._transaction() as connection:
-            if found := find_principal(connection, user_uuid(user_id)):
-                return found
-        raise Unauthenticated("The session has ended")
+            is_over = session_id is not None and sessions.is_ended(connection, session_id)
+            found = None if is_over else find_principal(connection, user_uuid(user_id))
+        if found is None:
+            raise Unauthenticated("The session has ended")
+        return replace(found, session_id=session_id)
+
+    def end_session(self, user_id: object, session_id: UUID) -> None:
+        """In all tabs, and for whoever has a copy of its cookie. Raises StorageUnavailable."""
+        with self._transaction() as connection:
+            sessions.end(connection, session_id, user_uuid(user_id))
 
     def by_password(self, email: str, password: str) -> Principal:
         """Raises Unauthenticated, after the same work whether or not the address is known."""

@@ -1,6 +1,7 @@
-"""What our table says by now of those who were let in: whose rights are others, and who should be asked about.
+"""What our tables say by now of those who were let in: whose rights are others, and who should be asked about.
 
-Triggers note what is changed of roles, organizations and tokens, also by hand (migration 0010).
+Triggers note what is changed of roles, organizations and tokens, also by hand (migration 0010); core.sessions notes its
+own.
 """
 
 from collections.abc import Collection
@@ -18,23 +19,27 @@ from core.written import Reader, written_column
 KEPT = timedelta(hours=1)
 # laterally: a join would read all profiles where the planner knows too little of them
 CHANGED = text("""
-SELECT known.place, profile.role IS NULL OR known.token_id IS NOT NULL AND token.valid IS NULL AS gone,
+SELECT known.place,
+    profile.role IS NULL OR known.token_id IS NOT NULL AND token.valid IS NULL OR session.ended AS gone,
     profile.role, profile.email, profile.organization_id
-FROM unnest(CAST(:ids AS uuid[]), CAST(:roles AS text[]), CAST(:organizations AS text[]), CAST(:tokens AS uuid[]))
-    WITH ORDINALITY AS known (id, role, organization_id, token_id, place)
+FROM unnest(CAST(:ids AS uuid[]), CAST(:roles AS text[]), CAST(:organizations AS text[]), CAST(:tokens AS uuid[]),
+            CAST(:sessions AS uuid[]))
+    WITH ORDINALITY AS known (id, role, organization_id, token_id, session_id, place)
 LEFT JOIN LATERAL (SELECT role, email, organization_id FROM profiles WHERE id = known.id LIMIT 1) AS profile ON true
 LEFT JOIN LATERAL (
     SELECT true AS valid FROM api_tokens
     WHERE id = known.token_id AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now()) LIMIT 1
 ) AS token ON true
+LEFT JOIN LATERAL (SELECT true AS ended FROM ended_sessions WHERE id = known.session_id LIMIT 1) AS session ON true
 WHERE profile.role IS NULL OR profile.role <> known.role
    OR known.role IS NOT NULL AND profile.organization_id IS DISTINCT FROM known.organization_id
    OR known.token_id IS NOT NULL AND token.valid IS NULL
+   OR session.ended
 """)
 
 
 class RightsChange(Base):
-    """Somebody's role, organization or personal token is another by now, or they are gone."""
+    """Somebody's role, organization or personal token is another by now, a session is over, or they are gone."""
 
     __tablename__ = "rights_changes"
 
@@ -62,14 +67,15 @@ class Rights:
 
 
 def changed(connection: Connection, known: Collection[Principal]) -> dict[Principal, Principal | None]:
-    """Those of whom our table says something else by now. None: the profile is gone, or the personal token they came
-    with is over. Who has a sworn role keeps it."""
+    """Those of whom our tables say something else by now. None: the profile is gone, or the personal token or session
+    they came with is over. Who has a sworn role keeps it."""
     asked = list(known)
     facts = {
         "ids": array(one.user_id for one in asked),
         "roles": array(None if one.sworn else one.role for one in asked),
         "organizations": array(one.organization_id for one in asked),
         "tokens": array(one.token_id for one in asked),
+        "sessions": array(one.session_id for one in asked),
     }
     found: dict[Principal, Principal | None] = {}
     for row in connection.execute(CHANGED, facts):

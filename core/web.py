@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from math import ceil
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import structlog
 from flask import Flask, Response, current_app, g, jsonify, make_response, request, session
@@ -70,7 +70,12 @@ class Guard:
             raise Unauthenticated("Log in, or send a bearer token")
         if request.method not in SAFE:
             self._csrf.protect()
-        return self._access.by_session(session["uid"])
+        return self._access.by_session(session["uid"], session_id())
+
+
+def session_id() -> UUID | None:
+    """Of the caller's session; None where it began before sessions had one."""
+    return UUID(session["sid"]) if "sid" in session else None
 
 
 def _scheme() -> str:

@@ -1,6 +1,7 @@
 """The pages: log in, connect WhatsApp, see messages arrive. A shell; its JavaScript reads the API and one socket."""
 
 from pathlib import Path
+from uuid import uuid4
 
 from flask import Blueprint, Response, redirect, render_template, request, session
 from flask.blueprints import BlueprintSetupState
@@ -11,7 +12,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from core.access import Access, Principal
 from core.errors import Unauthenticated
-from core.web import Guard
+from core.web import Guard, session_id
 
 LANGUAGES = {"pt": "pt_BR", "en": "en"}
 
@@ -34,7 +35,10 @@ def make_blueprint(access: Access, guard: Guard, csrf: CSRFProtect, *, sandbox_u
     @blueprint.post("/logout")
     def logout() -> ResponseReturnValue:
         csrf.protect()
+        ended, person = session_id(), session.get("uid")
         session.clear()
+        if ended:
+            access.end_session(person, ended)
         return redirect("/login")
 
     @blueprint.get("/language/<code>")
@@ -86,7 +90,7 @@ def _welcome(person: Principal) -> Response | AnyResponse:
     """A fresh session: nothing that was put into the old one before the login may survive it."""
     kept = session.get("language")
     session.clear()
-    session["uid"] = str(person.user_id)
+    session["uid"], session["sid"] = str(person.user_id), str(uuid4())
     if kept:
         session["language"] = kept
     return redirect("/")

@@ -72,13 +72,13 @@ def prune(connection: Connection, age: timedelta) -> int:
 
 def _facts(principal: Principal) -> dict[str, Any]:
     until = principal.until.isoformat() if principal.until else None
-    token = str(principal.token_id) if principal.token_id else None
     facts = {"role": principal.role, "organization": principal.organization_id, "sworn": principal.sworn}
-    return facts | {"until": until, "token": token}
+    came_with = {"token": principal.token_id, "session": principal.session_id}
+    return facts | {"until": until} | {name: str(one) for name, one in came_with.items() if one}
 
 
 def _principal(user_id: UUID, facts: dict[str, Any]) -> Principal:
     until = datetime.fromisoformat(facts["until"]) if facts["until"] else None
-    token = UUID(facts["token"]) if facts.get("token") else None
+    token, session = (UUID(facts[name]) if facts.get(name) else None for name in ("token", "session"))
     how = {"role": facts["role"], "organization_id": facts["organization"], "sworn": facts["sworn"]}
-    return Principal(user_id=user_id, until=until, token_id=token, **how)
+    return Principal(user_id=user_id, until=until, token_id=token, session_id=session, **how)

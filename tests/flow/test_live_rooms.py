@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -364,6 +365,30 @@ def test_an_administrator_no_more_loses_other_peoples_instances(web, system, tea
             connection.execute(text("UPDATE profiles SET role = 'user' WHERE id = :u"), {"u": person})
         system.seats.check()
         assert close_code(client) == 4403
+
+
+def test_who_logs_out_is_logged_out_in_every_tab(web, system):
+    """And whoever has a copy of the cookie; the session of another browser goes on."""
+    with system.transaction() as connection:
+        person = create_person(connection, email="ana@example.org", password="a long password")
+        links = [make_link(connection, person, valid_for=timedelta(hours=1)) for _ in range(2)]
+    browsers = home, _ = requests.Session(), requests.Session()
+    for browser, link in zip(browsers, links, strict=True):
+        browser.get(f"{web}/login/{link}", timeout=30).raise_for_status()
+    tab, elsewhere = ({"Cookie": f"session={browser.cookies['session']}"} for browser in browsers)
+    token = re.search(r'name="csrf_token" value="([^"]+)"', home.get(web, timeout=30).text)
+    assert token
+    unused = home.post(f"{web}/api/ws/ticket", headers={"X-CSRFToken": token[1]}, timeout=30).json()["ticket"]
+    with line(web, tab, origin=web) as here, line(web, elsewhere, origin=web) as there:
+        for client in (here, there):
+            assert hear(subscribed(client))["type"] == "snapshot"
+        home.post(f"{web}/logout", data={"csrf_token": token[1]}, timeout=30).raise_for_status()
+        assert close_code(here) == 4401
+        say(there, type="ping")
+        assert hear(there) == {"type": "pong"}
+    status = f"{web}/api/whatsapp/status"
+    assert [requests.get(status, headers=one, timeout=30).status_code for one in (tab, elsewhere)] == [401, 200]
+    assert refusal(web, f"/ws?ticket={unused}") == 401
 
 
 def test_who_is_gone_is_closed_with_4401(web, system, user, bearer):
