@@ -146,8 +146,13 @@ class Phones:
         with time scaled to nothing the timers may be late."""
         self._timers.pause(within_s)
         live = instance.live
-        if self.habits.reachable and self.habits.qr_after_s < within_s and live.mode != "stuck_connecting":
-            self._world.wait_for(lambda: live.qr_shown or live.state != "connecting", timeout_s=2)
+
+        def settled() -> bool:
+            gone = self._world.find(instance.name) is not instance
+            return live.qr_shown or live.state != "connecting" or live.mode == "stuck_connecting" or gone
+
+        if self.habits.reachable and self.habits.qr_after_s < within_s:
+            self._world.wait_for(settled, timeout_s=30)
 
     def _clean_up(self, instance: Instance) -> None:
         """Evolution clears the session once logout.instance was delivered or given up: a phone that paired

@@ -16,7 +16,7 @@ from core.db import Transaction
 from monitor.alerting.alerts import Told
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
-GUARD_S = 10.0
+GUARD_S = 60.0
 
 
 class Listener:

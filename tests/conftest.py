@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -32,6 +31,7 @@ from core.settings import Settings
 from sandbox.server import Sandbox
 from tests.clock import FrozenClock
 from tests.factories import token_for
+from tests.ports import free_ports
 
 KEY = "test-gateway-key-0123456789abcdef0123"
 # laws are about values, not about how fast a shared machine draws them
@@ -152,10 +152,8 @@ def system(
 
 @pytest.fixture
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    [port] = free_ports(1)
+    return port
 
 
 @pytest.fixture

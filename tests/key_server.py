@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 PATH = "/auth/v1/.well-known/jwks.json"
-GUARD_S = 10
+GUARD_S = 60
 
 
 @cache

@@ -4,7 +4,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -12,18 +11,11 @@ from pathlib import Path
 
 import requests
 
+from tests.ports import free_ports
 from tests.waiting import until
 
 ROOT = Path(__file__).parent.parent
 START_S, STOP_S = 60, 25
-
-
-def free_ports(count: int) -> list[int]:
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
 
 
 class Product:
@@ -91,7 +83,7 @@ class Product:
             if pid:
                 _kill(pid)
         if self.process:
-            self.process.wait(10)
+            self.process.wait(60)
         until(lambda: self.group() + self.database_processes(), lambda left: not left)
 
     def group(self) -> list[int]:

@@ -7,7 +7,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def until(look: Callable[[], T], good: Callable[[T], object] = bool, guard_s: float = 15.0) -> T:
+def until(look: Callable[[], T], good: Callable[[T], object] = bool, guard_s: float = 60.0) -> T:
     """Look again and again until it is good; fails with what was seen last."""
     give_up_at = time.monotonic() + guard_s
     while not good(seen := look()):

@@ -15,7 +15,8 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
-from tests.product import ROOT, free_ports
+from tests.ports import free_ports
+from tests.product import ROOT
 from tests.waiting import until
 
 GUNICORN = (sys.executable, "-m", "gunicorn", "-c", "gunicorn.conf.py", "wsgi:app")
@@ -48,7 +49,7 @@ class WebProcess:
         return self
 
     def ready(self) -> Self:
-        until(self._answers, guard_s=30)
+        until(self._answers)
         return self
 
     def __enter__(self) -> Self:
@@ -68,7 +69,7 @@ class WebProcess:
         """SIGTERM; the exit code. It may be started again."""
         assert self._process is not None
         self._process.terminate()
-        return self._process.wait(timeout=20)
+        return self._process.wait(timeout=60)
 
     def kill_worker(self) -> None:
         """kill -9 of the process that serves; gunicorn makes another one."""

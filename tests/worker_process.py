@@ -19,7 +19,7 @@ from tests.product import ROOT
 from tests.web_process import Detour
 
 COMMAND = (sys.executable, str(ROOT / "scripts" / "ops.py"), "worker")
-END_S = 20
+END_S = 60
 
 
 class WorkerProcess:

@@ -13,8 +13,8 @@ from playwright.sync_api import Browser, BrowserContext, Page, Request, expect
 
 from tests.product import Product
 
-expect.set_options(timeout=15_000)
-WAIT_MS = 15_000
+WAIT_MS = 60_000
+expect.set_options(timeout=WAIT_MS)
 PORTUGUESE = re.compile(r"[áàâãéêíóôõúç]|\b(?:Sair|Entrar|Senha|Mensagens|Conectar|Desconectado|Nenhuma|Fila)\b", re.I)
 VIOLATION = "document.addEventListener('securitypolicyviolation', e => console.error('CSP ' + e.violatedDirective))"
 

@@ -21,7 +21,7 @@ def test_a_click_brings_a_qr_and_a_scan_brings_the_number(web, working, sandbox,
     ).raise_for_status()
 
     def connected():
-        return requests.get(f"{web}/api/whatsapp/status", headers=headers, timeout=5).json()
+        return requests.get(f"{web}/api/whatsapp/status", headers=headers, timeout=30).json()
 
     status = until(connected, lambda found: found["connected"])
     assert status["phoneNumber"].isdigit()

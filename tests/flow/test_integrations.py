@@ -247,7 +247,7 @@ class TestADatabaseThatIsNotMigrated:
 
 
 def switch(sandbox: Sandbox, **faults: float) -> None:
-    requests.post(f"{sandbox.url}/sandbox/faults", json=faults, timeout=5).raise_for_status()
+    requests.post(f"{sandbox.url}/sandbox/faults", json=faults, timeout=30).raise_for_status()
 
 
 def asked(sandbox: Sandbox) -> list[str]:

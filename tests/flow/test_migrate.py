@@ -105,6 +105,7 @@ def settled(rows):
 def held_row(engine, number: int) -> Iterator[None]:
     """Somebody holds the row at this place of the ids: a run that comes there waits."""
     with engine.begin() as connection:
+        connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))  # else it is over after 20 s
         connection.execute(
             text(
                 "SELECT FROM whatsapp_instances "
@@ -274,7 +275,7 @@ def test_a_run_that_is_killed_is_simply_started_again(tool, old_rows, settled, e
     old_rows(MANY)
     with held_row(engine, MANY // 2):
         killed = tool.start("update", "--yes", "--batch", "100")
-        until(lambda: waiting_runs(rows), guard_s=60)
+        until(lambda: waiting_runs(rows))
         killed.kill()
         killed.communicate(timeout=60)
         assert killed.returncode == -signal.SIGKILL
@@ -287,7 +288,7 @@ def test_ctrl_c_ends_after_the_step_and_says_what_was_done(tool, old_rows, settl
     old_rows(MANY)
     with held_row(engine, MANY // 2):
         stopped = tool.start("update", "--yes", "--json", "--batch", "100")
-        until(lambda: waiting_runs(rows), guard_s=60)
+        until(lambda: waiting_runs(rows))
         stopped.send_signal(signal.SIGINT)
         assert stopped.stderr is not None
         until(lambda: "ending" in stopped.stderr.readline())
@@ -303,7 +304,7 @@ def test_a_second_ctrl_c_ends_at_once(tool, old_rows, settled, engine, rows):
     old_rows(200)
     with held_row(engine, 100):
         stopped = tool.start("update", "--yes", "--json", "--batch", "100")
-        until(lambda: waiting_runs(rows), guard_s=60)
+        until(lambda: waiting_runs(rows))
         stopped.send_signal(signal.SIGINT)
         assert stopped.stderr is not None
         until(lambda: "ending" in stopped.stderr.readline())
@@ -316,7 +317,7 @@ def test_two_runs_at_once_share_the_work(tool, old_rows, settled, engine, rows):
     old_rows(MANY)
     with held_row(engine, 0):
         both = [tool.start("update", "--yes", "--json", "--batch", "100") for _ in range(2)]
-        until(lambda: waiting_runs(rows), lambda count: count == 2, guard_s=60)
+        until(lambda: waiting_runs(rows), lambda count: count == 2)
     reports = [report_of(run) for run in both]
     assert [code for code, _ in reports] == [0, 0]
     assert sum(found["migrated"] for _, found in reports) == MANY

@@ -115,20 +115,20 @@ def test_a_pause_ends_it_all_and_resuming_begins_anew(ward, user, web, bearer, r
     admin = bearer(uuid4(), role="admin")
     ward.drop(user, 408, silent=True)
     ward.check(2)
-    assert requests.post(f"{web}/api/admin/instances/user_{user}/pause", headers=admin, timeout=5).ok
+    assert requests.post(f"{web}/api/admin/instances/user_{user}/pause", headers=admin, timeout=30).ok
     assert rows("SELECT closed_at IS NOT NULL AS closed FROM incidents") == [{"closed": True}]
     ward.check(60)
     assert (ward.told(user), ward.attempts()) == (["alert:down"], [])
-    assert requests.post(f"{web}/api/admin/instances/user_{user}/resume", headers=admin, timeout=5).ok
+    assert requests.post(f"{web}/api/admin/instances/user_{user}/resume", headers=admin, timeout=30).ok
     ward.check(2)
     assert ward.told(user) == ["alert:down", "alert:down"]
 
 
 def test_only_administrators_pause_and_only_what_is_watched(ward, user, web, bearer):
     path = f"{web}/api/admin/instances/user_{user}/pause"
-    assert requests.post(path, headers=bearer(user), timeout=5).status_code == 403
+    assert requests.post(path, headers=bearer(user), timeout=30).status_code == 403
     nobody = path.replace(str(user), "nobody")
-    assert requests.post(nobody, headers=bearer(uuid4(), role="admin"), timeout=5).status_code == 404
+    assert requests.post(nobody, headers=bearer(uuid4(), role="admin"), timeout=30).status_code == 404
 
 
 def test_time_under_a_pause_is_unknown(ward, user, rows):

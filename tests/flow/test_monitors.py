@@ -81,17 +81,17 @@ def leader_pid(rows) -> int:
 
 def until_it_works(rows) -> None:
     before = rows(SEEN)[0]["ticked_at"]
-    until(lambda: rows(SEEN)[0]["ticked_at"] > before, guard_s=30)
+    until(lambda: rows(SEEN)[0]["ticked_at"] > before)
 
 
 def until_another_leads(rows, pid: int) -> None:
-    until(lambda: leader_pid(rows) != pid, guard_s=30)
+    until(lambda: leader_pid(rows) != pid)
 
 
 def test_four_under_kill_and_stop_are_as_one(ward, pack, rows):
     users = [ward.admit() for _ in range(4)]  # five that fall together would be the gateway's affair
     healthy = "SELECT count(*) AS n FROM instance_health WHERE state = 'healthy'"
-    until(lambda: rows(healthy)[0]["n"], lambda n: n == 4, guard_s=30)
+    until(lambda: rows(healthy)[0]["n"], lambda n: n == 4)
     for user in users:
         ward.drop(user, 408, silent=True)
     for _ in range(4):
@@ -102,7 +102,7 @@ def test_four_under_kill_and_stop_are_as_one(ward, pack, rows):
         pack.kill_one()
         pack.thaw(frozen)
     told = "SELECT count(*) AS n FROM alerts WHERE kind = 'recovered'"
-    until(lambda: rows(told)[0]["n"], lambda n: n == 4, guard_s=60)
+    until(lambda: rows(told)[0]["n"], lambda n: n == 4)
     tried = {row["user_id"]: row["n"] for row in rows(TRIED)}
     for user in users:
         down, *failed, recovered = (word.split(":")[1] for word in ward.told(user))
@@ -117,9 +117,9 @@ def test_four_under_kill_and_stop_are_as_one(ward, pack, rows):
 def test_a_leader_that_is_killed_is_replaced_and_its_counters_go_on(ward, pack, rows):
     user = ward.admit()
     counted = "SELECT failures FROM instance_health"
-    until(lambda: rows(counted), lambda found: found and found[0]["failures"] == 0, guard_s=30)
+    until(lambda: rows(counted), lambda found: found and found[0]["failures"] == 0)
     ward.drop(user, 408, silent=True)
-    until(lambda: rows(counted)[0]["failures"], guard_s=30)
+    until(lambda: rows(counted)[0]["failures"])
     os.kill(leader_pid(rows), signal.SIGKILL)
-    until(lambda: ward.told(user), lambda told: told == ["alert:down", "reconnected:recovered"], guard_s=60)
+    until(lambda: ward.told(user), lambda told: told == ["alert:down", "reconnected:recovered"])
     assert ward.attempts() == ["connect"]

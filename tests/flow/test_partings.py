@@ -70,15 +70,15 @@ def asked(box, *parts):
 def connected(ask, box, user):
     """Paired with a phone, and known to be."""
     assert ask("whatsapp/connect", {})[1]["status"] in ("qr_pending", "connecting")
-    until(lambda: ask("whatsapp/status")[1]["status"], lambda status: status == "qr_pending", guard_s=20)
+    until(lambda: ask("whatsapp/status")[1]["status"], lambda status: status == "qr_pending")
     play(box, "phones/scan", {"instance": instance_name_for(user)})
-    until(lambda: ask("whatsapp/status")[1]["status"], lambda status: status == "connected", guard_s=20)
+    until(lambda: ask("whatsapp/status")[1]["status"], lambda status: status == "connected")
 
 
 def heard(ask, box, user, words):
     """Whether a message that somebody writes now arrives."""
     play(box, "phones/message", {"instance": instance_name_for(user), "from": ANA, "text": words})
-    found = until(lambda: ask("messages", q=words)[1]["items"], guard_s=20)
+    found = until(lambda: ask("messages", q=words)[1]["items"])
     return [item["text"] for item in found]
 
 
@@ -172,7 +172,7 @@ def test_deleting_hides_it_and_connecting_brings_it_back(ask, sandbox, user, sys
     late = body_of(connection_update(instance_name_for(user), "open", "2026-11-22T03:16:13.000Z"))
     system.inbox.record(Delivery(instance=instance_name_for(user), event="connection.update", body=late))
     reasons = "SELECT DISTINCT reason FROM set_aside WHERE state = 'quarantined'"
-    until(lambda: rows(reasons), lambda found: found == [{"reason": "deleted_instance"}], guard_s=20)
+    until(lambda: rows(reasons), lambda found: found == [{"reason": "deleted_instance"}])
     connected(ask, sandbox, user)
     assert [item["text"] for item in ask("messages", q="guardada")[1]["items"]] == ["guardada"]
 
@@ -200,7 +200,7 @@ def test_used_up_codes_need_a_click_that_makes_it_anew(ask, sandbox, user, syste
     del refused["date_time"]
     body = body_of(refused)
     system.inbox.record(Delivery(instance=instance_name_for(user), event="connection.update", body=body))
-    until(lambda: ask("whatsapp/status")[1]["status"], lambda status: status == "disconnected", guard_s=20)
+    until(lambda: ask("whatsapp/status")[1]["status"], lambda status: status == "disconnected")
     assert ask("whatsapp/connect", {})[1]["qr"]
     assert asked(sandbox, "POST /instance/create") == 2
 
@@ -230,7 +230,7 @@ def test_what_was_paired_and_comes_back_by_itself_is_never_made_anew(ask, sandbo
     ask("whatsapp/connect", {})
     ask("whatsapp/connect", {"method": "code", "phone_number": ANA})
     assert asked(sandbox, "DELETE /instance/") == 0
-    until(lambda: ask("whatsapp/status")[1]["connected"], guard_s=20)
+    until(lambda: ask("whatsapp/status")[1]["connected"])
 
 
 def test_a_removal_leaves_alone_what_was_connected_again(ask, system, sandbox, upstream, user, engine):
@@ -430,12 +430,13 @@ def test_rotated_keys_overlap_for_a_day(system, sandbox, hooks, user, web, engin
     assert [post(token).status_code for token in (old.token, new.token)] == [200, 200]
     with engine.begin() as connection:
         connection.execute(text("UPDATE webhook_keys SET expires_at = now() WHERE expires_at IS NOT NULL"))
-    until(lambda: post(old.token).status_code, lambda status: status == 401, guard_s=15)  # the gate remembers for 5 s
+    until(lambda: post(old.token).status_code, lambda status: status == 401)  # the gate remembers for 5 s
     assert post(new.token).status_code == 200
 
 
 @pytest.mark.usefixtures("web")  # the gateway deletes once its last webhook was taken
-def test_what_the_gateway_had_not_deleted_yet_is_finished_later(system, sandbox, upstream, user, rows, engine):
+def test_what_the_gateway_had_not_deleted_yet_is_finished_later(system, user, rows, engine):
+    upstream = system.upstream  # it pauses between its looks
     record = system.manager.ensure_user_instance(_profile(system, user))
     with engine.begin() as connection:
         connection.execute(text("UPDATE whatsapp_instances SET spent = true, hooked_at = NULL"))
@@ -453,7 +454,7 @@ def test_a_text_is_sent_and_stands_in_the_conversation(ask, sandbox, user):
     connected(ask, sandbox, user)
     status, body = ask("whatsapp/send", {"to": f"{ANA}@s.whatsapp.net", "message": "Olá!"})
     assert (status, body["success"], bool(body["messageId"])) == (200, True, True)
-    (item,) = until(lambda: ask("messages", q="Olá!")[1]["items"], guard_s=20)
+    (item,) = until(lambda: ask("messages", q="Olá!")[1]["items"])
     assert (item["messageId"], item["fromMe"], item["phoneNumber"]) == (body["messageId"], True, ANA)
 
 

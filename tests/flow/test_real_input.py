@@ -231,7 +231,7 @@ def settle(parts: System) -> None:
             count: int = connection.execute(text("SELECT count(*) FROM inbox")).scalar_one()
         return count
 
-    until(left, lambda count: count == 0, guard_s=60)
+    until(left, lambda count: count == 0)
 
 
 MESSAGES = """

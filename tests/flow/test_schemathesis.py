@@ -25,7 +25,7 @@ CHECKS = (
     "ignored_auth",
 )
 SECRET = "a-shared-secret-of-a-gateway-0123456789"
-GUARD_S = 100
+GUARD_S = 250
 SETTINGS = """
 [parameters]
 "query.wait" = 0

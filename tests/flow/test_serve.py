@@ -4,13 +4,13 @@ import json
 import os
 import signal
 import socket
-import time
 from uuid import uuid4
 
 import pytest
 import requests
 
-from tests.product import Product, free_ports
+from tests.ports import free_ports
+from tests.product import Product
 from tests.waiting import until
 
 WEAK_SECRET = "hunter2-is-not-a-secret"
@@ -22,11 +22,10 @@ def product():
         yield running
 
 
-def again(product: Product, **environ: str) -> tuple[int, list[str], float]:
-    """Another `serve`: its exit code, the lines it wrote, and how long it took."""
-    began = time.monotonic()
+def again(product: Product, **environ: str) -> tuple[int, list[str]]:
+    """Another `serve`: its exit code and the lines it wrote."""
     done = product.ops("serve", **environ)
-    return done.returncode, (done.stdout + done.stderr).splitlines(), time.monotonic() - began
+    return done.returncode, (done.stdout + done.stderr).splitlines()
 
 
 def test_it_says_where_everything_is(product):
@@ -43,7 +42,7 @@ def test_it_says_where_everything_is(product):
 
 
 def test_a_second_one_on_the_same_folder_goes_away(product):
-    code, lines, _ = again(product)
+    code, lines = again(product)
     assert code != 0
     assert len(lines) == 1
     assert str(product.data) in lines[0]
@@ -56,17 +55,16 @@ def test_a_taken_port_is_named(product, name):
         ports = dict(zip(("PORT", "SANDBOX_PORT"), map(str, free_ports(2)), strict=True))
         ports[name] = str(taken.getsockname()[1])
         elsewhere = product.home / f"taken-{name}"
-        code, lines, took = again(product, ZELADOR_DATA_DIR=str(elsewhere), **ports)
+        code, lines = again(product, ZELADOR_DATA_DIR=str(elsewhere), **ports)
     assert code != 0
     assert len(lines) == 1
     assert lines[0].startswith(f"{name}:")
-    assert took < 10
     assert not (elsewhere / "postgres").exists()
 
 
 def test_a_data_folder_that_cannot_be_written_is_one_line(product):
     (product.home / "file").touch()
-    code, lines, _ = again(product, ZELADOR_DATA_DIR=str(product.home / "file" / "data"))
+    code, lines = again(product, ZELADOR_DATA_DIR=str(product.home / "file" / "data"))
     assert code != 0
     assert len(lines) == 1
     assert "ZELADOR_DATA_DIR" in lines[0]
@@ -77,14 +75,14 @@ def test_a_data_folder_that_cannot_be_written_is_one_line(product):
     [("PORT", "eighty"), ("DATABASE_URL", f"mysql://root:{WEAK_SECRET}@h/d"), ("HEALTH_CHECK_TIMEOUT_MS", "999999")],
 )
 def test_a_broken_setting_is_named_and_never_quoted(product, name, value):
-    code, lines, _ = again(product, **{name: value})
+    code, lines = again(product, **{name: value})
     assert code == 78
     assert lines[0].startswith(f"{name}:")
     assert value not in "\n".join(lines)
 
 
 def test_production_wants_secrets(product):
-    code, lines, _ = again(product, APP_ENV="production", SECRET_KEY=WEAK_SECRET)
+    code, lines = again(product, APP_ENV="production", SECRET_KEY=WEAK_SECRET)
     assert code == 78
     assert "SECRET_KEY: weak" in lines
     assert WEAK_SECRET not in "\n".join(lines)
@@ -117,8 +115,8 @@ def test_a_database_that_is_killed_comes_back(product):
     before = product.postmaster()
     assert before is not None
     os.kill(before, signal.SIGKILL)
-    until(product.postmaster, lambda pid: pid not in (None, before), guard_s=30)
-    until(lambda: answers(product), guard_s=30)
+    until(product.postmaster, lambda pid: pid not in (None, before))
+    until(lambda: answers(product))
 
 
 def test_what_is_known_survives_kills_and_stops(product):
@@ -132,6 +130,7 @@ def test_what_is_known_survives_kills_and_stops(product):
 
     supervisor.kill()  # the roles end by themselves
     supervisor.wait()
+    until(lambda: not product.group())  # they hold their ports to the last
     product.start()
     assert product.get("/api/whatsapp/status", headers)["phoneNumber"] == phone
     assert {os.getpgid(pid) for pid in product.group()} == {product.process.pid}
@@ -139,12 +138,13 @@ def test_what_is_known_survives_kills_and_stops(product):
     database = product.postmaster()
     os.killpg(product.process.pid, signal.SIGKILL)  # all but the database, which is found again
     product.process.wait()
+    until(lambda: not product.group())
     assert product.postmaster() == database
     product.start()
     assert product.postmaster() == database
     product.play("phones/message", instance=f"user_{user}", **{"from": "5511999990001"}, text="ainda aqui?")
     # the killed worker may have held the lane's lease
-    texts = until(lambda: [item["text"] for item in product.get("/api/messages", headers)["items"]], guard_s=40)
+    texts = until(lambda: [item["text"] for item in product.get("/api/messages", headers)["items"]])
     assert texts == ["ainda aqui?"]
 
     assert product.stop() == 0  # nothing is left
@@ -161,7 +161,7 @@ def answers(product: Product) -> bool:
     """Web, database and sandbox are there; while one of them starts, there are errors of all kinds."""
     try:
         urls = (f"{product.base}/readyz", f"{product.sandbox}/")
-        return all(requests.get(url, timeout=5).ok for url in urls)
+        return all(requests.get(url, timeout=30).ok for url in urls)
     except requests.RequestException:
         return False
 

@@ -33,9 +33,9 @@ def curl(web, working, bearer):
 
 def pair(curl, box):
     name = curl("POST", "connect", {})["instanceName"]
-    until(lambda: curl("GET", "status")["status"], lambda status: status == "qr_pending", guard_s=20)
+    until(lambda: curl("GET", "status")["status"], lambda status: status == "qr_pending")
     requests.post(f"{box.url}/sandbox/phones/scan", json={"instance": name}, timeout=10).raise_for_status()
-    status = until(lambda: curl("GET", "status"), lambda status: status["connected"], guard_s=20)
+    status = until(lambda: curl("GET", "status"), lambda status: status["connected"])
     assert status["phoneNumber"].isdigit()
     return name
 
@@ -47,7 +47,7 @@ def test_the_whole_way(curl, web, sandbox, rows):
     assert pair(curl, sandbox) == name
     message = {"instance": name, "from": ANA, "text": "ainda aí?"}
     requests.post(f"{sandbox.url}/sandbox/phones/message", json=message, timeout=10).raise_for_status()
-    heard = until(lambda: rows("SELECT content FROM messages WHERE direction = 'inbound'"), guard_s=20)
+    heard = until(lambda: rows("SELECT content FROM messages WHERE direction = 'inbound'"))
     assert heard == [{"content": "ainda aí?"}]
     assert curl("POST", "disconnect", {"mode": "delete"})["status"] == "disconnected"
     answer = requests.get(f"{sandbox.url}/instance/connectionState/{name}", headers={"apikey": KEY}, timeout=10)

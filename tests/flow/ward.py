@@ -37,7 +37,9 @@ class Ward:
         name, at = f"user_{user}", datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         url = f"{self.system.settings.own_url}/api/webhook/user/{user}"
         token = {"X-Webhook-Token": hook_keys(self.system, name).token}
-        requests.post(url, json=connection_update(name, state, at, **data), headers=token, timeout=5).raise_for_status()
+        requests.post(
+            url, json=connection_update(name, state, at, **data), headers=token, timeout=30
+        ).raise_for_status()
         until(lambda: self.system.queue_stats()["pending"], lambda pending: pending == 0)
 
     def admit(self) -> UUID:
@@ -73,11 +75,11 @@ class Ward:
 
     def rise(self, name: str) -> None:
         """By itself, as when the network is back."""
-        requests.get(f"{self.sandbox.url}/instance/connect/{name}", headers=self._key, timeout=5).raise_for_status()
+        requests.get(f"{self.sandbox.url}/instance/connect/{name}", headers=self._key, timeout=30).raise_for_status()
 
     def code_shown(self, user: UUID) -> bool:
         """By the gateway."""
-        shown = requests.get(f"{self.sandbox.url}/instance/connect/user_{user}", headers=self._key, timeout=5).json()
+        shown = requests.get(f"{self.sandbox.url}/instance/connect/user_{user}", headers=self._key, timeout=30).json()
         return bool(shown.get("code"))
 
     def status(self, user: UUID) -> object:
@@ -87,7 +89,7 @@ class Ward:
     def state(self, user: UUID) -> str:
         """The gateway's."""
         url = f"{self.sandbox.url}/instance/connectionState/user_{user}"
-        found: str = requests.get(url, headers=self._key, timeout=5).json()["instance"]["state"]
+        found: str = requests.get(url, headers=self._key, timeout=30).json()["instance"]["state"]
         return found
 
     @property

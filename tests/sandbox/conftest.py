@@ -21,7 +21,8 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture(scope="session")
 def shared_box() -> Iterator[Sandbox]:
-    with Sandbox(key=KEY, time_scale=0.01) as box:
+    """Its codes stay for a minute: a slow machine must not meet the next one."""
+    with Sandbox(key=KEY, time_scale=0.01, qr_every_s=6000) as box:
         yield box
 
 

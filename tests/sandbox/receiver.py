@@ -10,7 +10,7 @@ import requests
 
 from sandbox.server import Sandbox
 
-GUARD_S = 10.0
+GUARD_S = 60.0
 KEY = "GLOBAL-KEY-EXAMPLE"
 
 

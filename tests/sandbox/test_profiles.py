@@ -19,7 +19,8 @@ ALL = tuple(PROFILES)
 def boxes() -> Iterator[dict[str, Sandbox]]:
     with ExitStack() as stack:
         yield {
-            name: stack.enter_context(Sandbox(key=KEY, time_scale=0.01, profile=name, licensed=True)) for name in ALL
+            name: stack.enter_context(Sandbox(key=KEY, time_scale=0.01, qr_every_s=6000, profile=name, licensed=True))
+            for name in ALL
         }
 
 
@@ -202,7 +203,7 @@ def test_2_4_wants_a_licence_until_it_is_activated() -> None:
 
 @pytest.mark.parametrize(("name", "state"), [("2.3.6", "connecting"), ("2.3.7", "close")])
 def test_what_connects_at_start(receiver: Receiver, hook: str, name: str, state: str) -> None:
-    with (box := Sandbox(key=KEY, time_scale=0.01, profile=name)):
+    with (box := Sandbox(key=KEY, time_scale=0.01, qr_every_s=6000, profile=name)):
         client = Client(box, receiver, hook)
         client.create("closed")
         client.pair("shop1")

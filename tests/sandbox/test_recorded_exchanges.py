@@ -254,7 +254,7 @@ def unreachable_box() -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="module")
 def unread_box() -> Iterator[Sandbox]:
-    with Sandbox(key=KEY, time_scale=0.01, receipts=False) as box:
+    with Sandbox(key=KEY, time_scale=0.01, qr_every_s=6000, receipts=False) as box:
         yield box
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from sandbox.phone import Habits
 from sandbox.server import Sandbox
 from tests.sandbox.receiver import KEY, Client, Receiver, eventually
 from tests.waiting import until
@@ -57,7 +58,7 @@ def test_deleting_and_creating_anew_or_a_new_process_ends_the_deafness(client: C
     client.message("shop1")
     assert events(client, 1) == ["messages.upsert"]
 
-    with (box := Sandbox(key=KEY, time_scale=0.01)):
+    with (box := Sandbox(key=KEY, time_scale=0.01, qr_every_s=6000)):
         other = Client(box, receiver, client.hook)
         other.pair("shop2", hook={"events": ["MESSAGES_UPSERT"]})
         other.call("DELETE", "/instance/logout/shop2")
@@ -92,7 +93,7 @@ def test_creates_of_one_name_at_the_same_time_delete_each_other(receiver: Receiv
 def test_a_logout_while_the_receiver_is_down_spoils_the_next_login(receiver: Receiver, hook: str) -> None:
     """The clean-up comes when the retries end, and finds the new session."""
     receiver.release.clear()
-    with (box := Sandbox(key=KEY, time_scale=0.01)):
+    with (box := Sandbox(key=KEY, time_scale=0.01, qr_every_s=6000)):
         client = Client(box, receiver, hook)
         client.pair("shop1")
         set_url(client, f"{receiver.url}/held{hook}")
@@ -139,10 +140,11 @@ def test_an_id_that_was_seen_is_not_told_again(client: Client) -> None:
 
 def test_a_stale_code_is_answered_after_a_login(receiver: Receiver, hook: str) -> None:
     """It is cleared by nothing: after a logout the first answer of connect may be the old one."""
-    with (box := Sandbox(key=KEY, time_scale=0.001, qr_after_s=600)):
+    with Sandbox(key=KEY, time_scale=0.001, qr_every_s=1e6) as box:
         client = Client(box, receiver, hook)
         old = _shown(client)
         client.scan("shop1")
+        box.habits = Habits(qr_after_s=1e6)
         client.call("DELETE", "/instance/logout/shop1")
         assert client.call("GET", "/instance/connect/shop1").json()["code"] == old
 

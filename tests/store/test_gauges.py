@@ -114,7 +114,7 @@ def test_every_state_is_said_also_where_nobody_is_in_it(table):
 
 def test_what_nobody_has_looked_at_for_three_intervals_is_unknown(table):
     table.led(silent_s=200)
-    table.instance("healthy", ago_s=179)
+    table.instance("healthy", ago_s=120)
     table.instance("healthy", ago_s=181)
     assert table.of("zelador_instances") == {"healthy": 1, "unknown": 1}
 

@@ -4,18 +4,18 @@ import json
 import random
 import socket
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import psycopg
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event
 
 from core.db import make_engine
 from core.errors import NotNow
 from tests.waiting import until
-from webhooks.inbox import Delivery, Inbox, Receipt
+from webhooks.inbox import RECORD, Delivery, Inbox, Receipt
 
 Record = Callable[[Delivery], Receipt]
 
@@ -35,7 +35,7 @@ def bell():
 
 @pytest.fixture
 def inbox(engine: Engine, bell: Bell) -> Iterator[Inbox]:
-    made = Inbox(engine, bell)
+    made = Inbox(engine, bell, wait_s=60)
     yield made
     made.stop()
 
@@ -108,27 +108,26 @@ def test_a_batch_is_closed_by_its_weight_too(inbox):
 
 @pytest.fixture
 def held(session_engine: Engine) -> Iterator[Callable[[], None]]:
-    """Nobody can write deliveries until this is called."""
-    connection = session_engine.connect()
-    connection.execute(text("LOCK TABLE webhook_events IN SHARE MODE"))
-    yield connection.rollback
-    connection.close()
+    """Nobody can write deliveries until this is called. (A lock in the database would be waited for 2 s.)"""
+    let_go = threading.Event()
+
+    def wait(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        assert statement != RECORD or let_go.wait(60)
+
+    event.listen(session_engine, "before_cursor_execute", wait)
+    yield let_go.set
+    let_go.set()
+    event.remove(session_engine, "before_cursor_execute", wait)
 
 
 def test_many_deliveries_share_commits(inbox: Inbox, rows, held):
-    joining = threading.Barrier(51)
-
-    def record(one: Delivery) -> Receipt:
-        joining.wait(timeout=10)
-        return inbox.record(one)
-
     with ThreadPoolExecutor(50) as pool:
-        receipts = [pool.submit(record, delivery(number)) for number in range(50)]
-        joining.wait(timeout=10)
+        receipts = [pool.submit(inbox.record, delivery(number)) for number in range(50)]
+        until(lambda: inbox.waiting, lambda joined: joined == 50)
         held()
-        ids = [receipt.result(timeout=10).id for receipt in receipts]
+        ids = [receipt.result(timeout=60).id for receipt in receipts]
     assert len(set(ids)) == len(rows("SELECT FROM inbox")) == 50
-    assert batches(ids) < 25
+    assert batches(ids) <= 3
 
 
 def test_ids_rise_in_the_order_of_arrival(inbox):
@@ -137,7 +136,7 @@ def test_ids_rise_in_the_order_of_arrival(inbox):
 
 
 def test_ids_rise_in_the_order_of_arrival_within_a_shared_commit_too(engine, bell, held):
-    inbox = Inbox(engine, bell)
+    inbox = Inbox(engine, bell, wait_s=60)
     arrived: list[int] = []
     receipts: dict[int, Receipt] = {}
 
@@ -153,7 +152,7 @@ def test_ids_rise_in_the_order_of_arrival_within_a_shared_commit_too(engine, bel
         until(lambda: inbox.waiting, lambda now: now == len(arrived))
     held()
     for thread in threads:
-        thread.join(timeout=10)
+        thread.join(timeout=60)
     inbox.stop()
     ids = [receipts[number].id for number in arrived]
     assert ids == sorted(ids)
@@ -181,7 +180,7 @@ def test_a_row_that_the_database_refuses_does_not_sink_its_batch(inbox: Inbox, r
         outcomes = [pool.submit(record, one) for one in [*good[:10], odd, *good[10:]]]
         until(lambda: inbox.waiting, lambda joined: joined == 21)
         held()
-        said = [outcome.result(timeout=10) for outcome in outcomes]
+        said = [outcome.result(timeout=60) for outcome in outcomes]
     assert said == ["stored"] * 10 + ["not now"] + ["stored"] * 10
     assert len(rows("SELECT FROM webhook_events")) == len(rows("SELECT FROM inbox")) == 20
     assert inbox.record(delivery(99)).status == "stored"
@@ -201,8 +200,10 @@ def test_a_quarantined_delivery_is_set_aside_and_never_enters_a_lane(inbox, rows
 
 def test_two_processes_with_the_same_deliveries_in_opposite_orders(engine, database_url, rows):
     deliveries = [delivery(number, f"user_{number % 7}") for number in range(200)]
-    engines = [make_engine(database_url, statement_timeout_ms=10_000) for _ in range(2)]
-    inboxes = [Inbox(one, Bell()) for one in engines]
+    engines = [make_engine(database_url, statement_timeout_ms=60_000) for _ in range(2)]
+    for one_engine in engines:
+        event.listen(one_engine, "connect", wait_long_for_locks)
+    inboxes = [Inbox(one_engine, Bell(), wait_s=60) for one_engine in engines]
     orders = [deliveries, deliveries[::-1]]
     receipts: list[list[Receipt]] = [[], []]
 
@@ -213,7 +214,7 @@ def test_two_processes_with_the_same_deliveries_in_opposite_orders(engine, datab
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=30)
+        thread.join(timeout=60)
     for one in inboxes:
         one.stop()
     for one_engine in engines:
@@ -223,42 +224,55 @@ def test_two_processes_with_the_same_deliveries_in_opposite_orders(engine, datab
     assert rows("SELECT count(*) AS n FROM inbox") == rows("SELECT count(*) AS n FROM webhook_events") == [{"n": 200}]
 
 
+def wait_long_for_locks(connection: psycopg.Connection, _: object) -> None:
+    """The other process may hold them for more than the usual 2 s; of a deadlock one hears after one."""
+    connection.execute("SET lock_timeout = '60s'")
+    connection.commit()
+
+
 # ---- our own trouble -------------------------------------------------------------------------------------------
 
 
-def timed(inbox: Inbox) -> float:
-    began = time.monotonic()
+def refused(inbox: Inbox) -> None:
     with pytest.raises(NotNow):
         inbox.record(delivery())
-    return time.monotonic() - began
 
 
 def test_a_database_that_is_away_is_a_not_now_at_once(free_port):
     engine = make_engine(f"postgresql://x@127.0.0.1:{free_port}/x", statement_timeout_ms=1000)
-    inbox = Inbox(engine, Bell())
-    assert timed(inbox) < 3
-    assert timed(inbox) < 3
+    inbox = Inbox(engine, Bell(), wait_s=3600)
+    refused(inbox)
+    refused(inbox)
     inbox.stop()
     engine.dispose()
 
 
-def test_a_database_that_says_nothing_is_a_not_now_within_the_wait():
+def test_a_database_that_does_not_write_is_a_not_now_within_the_wait(engine, held, rows):
+    inbox = Inbox(engine, Bell(), wait_s=0.1)
+    refused(inbox)
+    assert inbox.waiting == 1
+    held()
+    until(lambda: rows("SELECT FROM inbox"))
+    inbox.stop()
+
+
+def test_a_database_that_says_nothing_is_a_not_now_too():
     with socket.create_server(("127.0.0.1", 0)) as frozen:
         engine = make_engine(f"postgresql://x@127.0.0.1:{frozen.getsockname()[1]}/x", statement_timeout_ms=1000)
         inbox = Inbox(engine, Bell(), wait_s=0.1)
-        assert timed(inbox) < 3
+        refused(inbox)
     until(lambda: inbox.waiting == 0)
     inbox.stop()
     engine.dispose()
 
 
 def test_an_inbox_that_is_full_says_not_now_at_once_and_takes_up_again(engine, held, rows):
-    inbox = Inbox(engine, Bell(), most_waiting=1, batch=5)
+    inbox = Inbox(engine, Bell(), wait_s=60, most_waiting=1, batch=5)
     with ThreadPoolExecutor(30) as pool:
         outcomes = [pool.submit(attempt, inbox, number) for number in range(30)]
         until(lambda: sum(outcome.done() for outcome in outcomes), lambda done: done >= 10)
         held()
-        statuses = Counter(outcome.result(timeout=10) for outcome in outcomes)
+        statuses = Counter(outcome.result(timeout=60) for outcome in outcomes)
     assert statuses["not now"] >= 10
     assert statuses["stored"] == len(rows("SELECT FROM inbox"))
     assert inbox.record(delivery(99)).status == "stored"
@@ -273,14 +287,14 @@ def attempt(inbox: Inbox, number: int) -> str:
 
 
 def test_stopping_keeps_what_was_taken_and_takes_no_more(engine, rows, held):
-    inbox = Inbox(engine, Bell())
+    inbox = Inbox(engine, Bell(), wait_s=60)
     with ThreadPoolExecutor(5) as pool:
         outcomes = [pool.submit(attempt, inbox, number) for number in range(5)]
         until(lambda: inbox.waiting, lambda joined: joined == 5)
         stopping = pool.submit(inbox.stop)
         held()
-        stopping.result(timeout=10)
-        assert [outcome.result(timeout=10) for outcome in outcomes].count("stored") == len(rows("SELECT FROM inbox"))
+        stopping.result(timeout=60)
+        assert [outcome.result(timeout=60) for outcome in outcomes].count("stored") == len(rows("SELECT FROM inbox"))
     assert attempt(inbox, 99) == "not now"
 
 
