@@ -3,6 +3,7 @@
 import gc
 import logging
 import os
+import re
 import resource
 import signal
 import threading
@@ -25,6 +26,7 @@ limit_request_line = 8190
 forwarded_allow_ips = ""
 
 
+QUOTED = re.compile(r"(?s)^(Invalid request from ip=\S*: [^:'\"]*|Error handling request [^?]*).*")
 GARBAGE = (2_000, 10, 20)  # a look through the million objects of 10,000 sockets stops everybody for a second: seldom
 
 
@@ -52,10 +54,17 @@ def _end_with_parent(fd):
 
 
 def post_fork(server, worker):
-    """Let gunicorn's own lines take the product's way: its words on a bad request quote paths with tokens."""
+    """Let gunicorn's own lines take the product's way, and say what is wrong with a request without quoting it."""
     errors = logging.getLogger("gunicorn.error")
     errors.handlers.clear()
     errors.propagate = True
+    errors.addFilter(_unquoted)
+
+
+def _unquoted(record):
+    """`Invalid HTTP request line: 'GET /ws?ticket=…'` ends before the quotation, a URL before its query."""
+    record.msg, record.args = QUOTED.sub(r"\1", record.getMessage()), ()
+    return True
 
 
 def post_worker_init(worker):

@@ -48,9 +48,10 @@ def make_blueprint(guard: Guard, issue: Callable[[Principal], str], valid_s: int
 
 
 def _number(name: str, most: int) -> int | None:
-    given = request.args.get(name)
-    if given is None:
+    every = request.args.getlist(name)
+    if not every:
         return None
-    if not (given.isascii() and given.isdigit() and len(given) < 20 and int(given) <= most):
-        raise Malformed(f"{name} must be a whole number up to {most}")
+    given = every[0]
+    if len(every) > 1 or not (given.isascii() and given.isdigit() and len(given) < 20 and int(given) <= most):
+        raise Malformed(f"{name} must be one whole number up to {most}")
     return int(given)

@@ -7,6 +7,7 @@ production, secrets nobody gave are made once and kept in the data folder (mode 
 
 import difflib
 import os
+import re
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
@@ -30,6 +31,8 @@ FERNET_KEY_BYTES = 32
 WEAK_BELOW = 32  # characters: 256 bits of hex is 64, of base64 43; shorter ones are somebody's password
 ENVIRONMENTS = {"development": "development", "dev": "development", "test": "test"}
 ENVIRONMENTS |= {"production": "production", "prod": "production"}
+ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:\d{1,5})?(?:/[^?#]*)?")
+USUAL_PORTS = ("http:80", "https:443")
 
 
 class Gateway(NamedTuple):
@@ -58,6 +61,15 @@ def _base_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _origin(value: str) -> str:
+    """As a browser writes it, `https://app.example:8443`: a path is cut, and a port that goes without saying."""
+    found = ORIGIN.fullmatch(value.lower())
+    if found is None:
+        raise _wrong("must look like https://app.example or http://host:port")
+    scheme, host, port = found.groups("")
+    return f"{scheme}://{host}{'' if scheme + port in USUAL_PORTS else port}"
+
+
 def _environment(value: str) -> str:
     """A misspelt `production` must not quietly be a development with login links on its screen."""
     if value.lower() not in ENVIRONMENTS:
@@ -70,6 +82,8 @@ def _listed(value: Any) -> Any:
 
 
 BaseUrl = Annotated[str, BeforeValidator(_base_url)]
+Origin = Annotated[str, BeforeValidator(_origin)]
+Origins = Annotated[list[Origin], NoDecode, BeforeValidator(_listed)]
 Listed = Annotated[list[str], NoDecode, BeforeValidator(_listed)]
 Millis = Annotated[int, Field(ge=1)]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -92,8 +106,8 @@ class Settings(BaseSettings):
     evolution_api_key: SecretStr | None = None
     webhook_url: BaseUrl | None = None
     webhook_secret: Annotated[list[SecretStr], NoDecode, BeforeValidator(_listed)] = []
-    frontend_url: BaseUrl | None = None
-    cors_allowed_origins: Listed = []
+    frontend_url: Origin | None = None
+    cors_allowed_origins: Origins = []
     trusted_proxies: Listed = []
     secret_key: SecretStr | None = None
     app_encryption_key: SecretStr | None = None

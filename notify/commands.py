@@ -7,16 +7,18 @@ from uuid import UUID
 
 import structlog
 
-from core.access import Principal
-from core.errors import AppError, TooMany
+from core.access import Principal, storable
+from core.errors import AppError, Malformed, TooMany
 from notify import frames
 from notify.dialects import Data, Dialect
 from notify.live import Live
 from notify.mailbox import Mailbox
-from notify.rooms import Instance
+from notify.rooms import LONGEST_NAME, Instance
 
 log = structlog.get_logger()
 MOST_CHANNELS = 20
+CROWDED = f"One socket joins at most {MOST_CHANNELS} channels"
+UNKNOWN = ("UNKNOWN_TYPE", "This command is not known")
 
 
 class Again(Exception):
@@ -54,12 +56,12 @@ class Commands:
             "leave": self._leave,
         }.get(asked["type"])
         if do is None:
-            self._error("UNKNOWN_TYPE", "This command is not known")
+            self._error(*UNKNOWN)
             return
         try:
             do(asked.get("since") if asked["type"] == "subscribe" else asked.get("data"))
         except AppError as error:
-            self._error(error.code, error.message)
+            self._error(error.code, error.message, **place_of(asked["type"], asked.get("data")))
 
     def may_stay(self) -> None:
         """Raises Forbidden or NotFound where a room is not the caller's any more."""
@@ -80,11 +82,11 @@ class Commands:
         raise Again(since)
 
     def _join_organization(self, data: object) -> None:
-        self._join(f"org:{data}" if isinstance(data, str) else None)
+        self._join(organization_channel(data))
 
     def _join(self, data: object) -> None:
         if len(self.channels) >= MOST_CHANNELS:
-            raise TooMany("No more channels on one socket")
+            raise TooMany(CROWDED)
         with self._live.readers:
             principal = self._talk.principal
             room = self._live.rooms.open(principal, data if isinstance(data, str) else "")
@@ -138,10 +140,26 @@ class Commands:
         finally:
             self._starting = False
 
-    def _error(self, code: str, message: str) -> None:
-        self._talk.answer(self._dialect.error(code, message))
+    def _error(self, code: str, message: str, **place: str) -> None:
+        self._talk.answer(frames.about(self._dialect.error(code, message), **place))
 
 
 def is_position(value: object) -> bool:
     """An id of the stream, or null."""
     return value is None or (isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63)
+
+
+def organization_channel(organization: object) -> str:
+    """`org:<id>`. Raises Malformed for what is no id."""
+    is_id = isinstance(organization, str) and len(organization) <= LONGEST_NAME
+    if not is_id or not organization or storable(organization) != organization:
+        raise Malformed("join-organization takes the id of an organization", code="BAD_CHANNEL")
+    return f"org:{organization}"
+
+
+def place_of(kind: str, data: object) -> dict[str, str]:
+    """`{"channel":"org:…"}` of a join, as it was asked for; {} where that cannot be said again: it is long, or odd."""
+    begin = {"join": "", "join-organization": "org:"}.get(kind)
+    if begin is None or not isinstance(data, str) or not data.isprintable():
+        return {}
+    return {"channel": begin + data} if len(data) <= LONGEST_NAME else {}

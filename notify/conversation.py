@@ -52,13 +52,13 @@ class Conversation:
             with self._live.seats.seat(self):
                 self._talk()
         except TimeoutError:
-            log.info("socket_closed", close_code=CLOSE_SLOW, why="too slow")
+            self._close(CLOSE_SLOW, "too slow")  # the socket has said it
         except (ConnectionClosed, OSError):
             return  # the client has gone; what it missed it will ask for
         except Over as over:
-            self._line.close(over.code, over.why)
+            self._close(over.code, over.why)
         except StorageUnavailable:
-            self._line.close(CLOSE_TRY_LATER, "storage unavailable")
+            self._close(CLOSE_TRY_LATER, "storage unavailable")
         finally:
             self._live.hub.leave(self._mailbox, self._user_id)
             self._commands.leave()
@@ -80,6 +80,10 @@ class Conversation:
         """Have them sent; from any thread."""
         self._answers.extend(texts)
         self._line.wake()
+
+    def _close(self, code: int, why: str) -> None:
+        log.info("socket_closed", close_code=code, why=why, user_id=str(self.principal.user_id))
+        self._line.close(code, why)
 
     def _talk(self) -> None:
         begin: Callable[[], int] = self._head if self._instance else lambda: self._begin(self._subscription())

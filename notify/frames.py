@@ -27,6 +27,11 @@ def error(code: str, message: str) -> str:
     return compact({"type": "error", "code": code, "message": message})
 
 
+def about(frame: str, **place: str) -> str:
+    """The same frame, which also says what it is about."""
+    return compact({**json.loads(frame), **place}) if place else frame
+
+
 def bare(kind: str, channel: str | None = None) -> str:
     """`{"type":"pong"}`, `{"type":"reset"}`, `{"type":"joined","channel":"org:…"}`"""
     return compact({"type": kind, "channel": channel} if channel else {"type": kind})

@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import structlog
 from simple_websocket import ConnectionClosed, Server
 
 from notify import frames
@@ -14,7 +13,6 @@ from notify.framing import CLOSE_BAD, CLOSE_FLOOD, MINUTE_S, text_frame
 from notify.locked import LINGER_S
 from notify.seats import Over
 
-log = structlog.get_logger()
 QUIET = 0.6  # ping intervals after a ping without a sign of life: the pong is missing
 FLOOD = 60  # commands a minute
 BAD_FRAMES = 10
@@ -81,7 +79,6 @@ class Line:
         return True
 
     def close(self, code: int, why: str) -> None:
-        log.info("socket_closed", close_code=code, why=why)
         with contextlib.suppress(ConnectionClosed, OSError):
             self._server.close(code, why)
 

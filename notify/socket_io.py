@@ -9,6 +9,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -16,26 +17,32 @@ import socketio
 import structlog
 from flask import Flask
 from socketio.exceptions import ConnectionRefusedError as Refused
-from wsproto.utilities import ProtocolError
 
 from core.access import Principal
 from core.errors import AppError, TooMany
-from notify.commands import MOST_CHANNELS
+from notify.commands import CROWDED, MOST_CHANNELS, UNKNOWN, organization_channel, place_of
 from notify.dialects import WhatsApp
 from notify.feed import FeedEvent
-from notify.framing import CLOSE_FLOOD, LARGEST_FRAME, MINUTE_S
-from notify.guard import harden, is_allowed
-from notify.line import FLOOD
+from notify.framing import CLOSE_BAD, LARGEST_FRAME
+from notify.guard import Origins, harden, is_allowed, is_handshake
+from notify.line import BAD_FRAMES
 from notify.live import Live
 from notify.mailbox import Mailbox
+from notify.packets import SAYS_NOTHING, Body, Wire, is_sound
 from notify.rooms import Room
 from notify.seats import Over
+from notify.socket_client import Client
 
 log = structlog.get_logger()
 PATH = "/socket.io/"
 LOOK_S = 2.0
 SILENT_S = 10.0  # how long a session may be without a user
 MOST_WAITING = 256  # packets for a client that does not read them
+REFUSALS = {  # each with the headers that say more
+    "400 Bad Request": [("Sec-WebSocket-Version", "13")],
+    "403 Forbidden": [],
+    "503 Service Unavailable": [("Retry-After", "5")],
+}
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
@@ -45,36 +52,6 @@ class Named(WhatsApp):
     def event(self, happened: FeedEvent, channel: str | None = None) -> Sequence[bytes]:  # noqa: ARG002 — rooms know it
         found = self.named(happened)
         return [json.dumps(found).encode()] if found else []
-
-
-class Client:
-    """One connected client and what it listens to."""
-
-    def __init__(self, adapter: "SocketIO", sid: str, principal: Principal) -> None:
-        self._adapter, self._sid, self.principal = adapter, sid, principal
-        self.channels: set[str] = set()
-        self._minute, self._count = 0.0, 0
-
-    def is_there(self) -> bool:
-        """python-socketio pings."""
-        return True
-
-    def may_stay(self) -> None:
-        for channel in self.channels.copy():
-            self._adapter.live.rooms.open(self.principal, channel)
-
-    def count_one(self) -> None:
-        """A command, on whatever transport. Raises Over with the first that is too many in a minute."""
-        now = time.monotonic()
-        if now - self._minute > MINUTE_S:
-            self._minute, self._count = now, 0
-        self._count += 1
-        if self._count > FLOOD:
-            raise Over(CLOSE_FLOOD, "too many commands")
-
-    def end(self, code: int, why: str) -> None:
-        log.info("socket_closed", close_code=code, why=why)
-        self._adapter.server.disconnect(self._sid)
 
 
 class SocketIO:
@@ -87,7 +64,12 @@ class SocketIO:
             async_handlers=False,
             cors_allowed_origins=lambda origin, environ: is_allowed(origin, environ.get("HTTP_HOST", ""), live.origins),
             max_http_buffer_size=LARGEST_FRAME,
+            logger=SAYS_NOTHING,
+            engineio_logger=SAYS_NOTHING,
         )
+        self.server.eio._async = {**self.server.eio._async, "websocket": Wire}
+        self.server.eio.on("message", self._heard)
+        self._origins = Origins(live.origins)
         self._dialect = Named()
         self._clients: dict[str, Client] = {}
         self._mailboxes: dict[str, Mailbox] = {}
@@ -102,23 +84,23 @@ class SocketIO:
     def answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         if not environ["PATH_INFO"].startswith(PATH):
             return self._behind(environ, start_response)
-        is_new = "sid" not in parse_qs(environ.get("QUERY_STRING", ""))  # as Engine.IO reads it
-        if is_new and (self.live.seats.full or len(self.server.eio.sockets) >= self.live.seats.most):
-            start_response("503 Service Unavailable", [("Retry-After", "5"), ("Content-Length", "0")])
+        if refusal := self._refusal(environ):
+            start_response(refusal, [*REFUSALS[refusal], ("Content-Length", "0")])
             return []
         self._start()
-        if environ.get("HTTP_UPGRADE", "").lower() == "websocket":
+        if _is_upgrade(environ):
             harden(environ, self.live.send_s)
+        environ["wsgi.input"] = Body(environ["wsgi.input"])
         try:
             answer: Iterable[bytes] = self.server.handle_request(environ, start_response)
-        except (ProtocolError, KeyError):
-            # no key, another version (the session is closed as one that belongs to nobody); or one that has just closed
-            start_response("400 Bad Request", [("Sec-WebSocket-Version", "13"), ("Content-Length", "0")])
+        except KeyError:  # the session has just closed
+            start_response("400 Bad Request", [("Content-Length", "0")])
             return []
         return answer
 
     def connect(self, sid: str, environ: dict[str, Any], auth: object = None) -> None:
-        client = Client(self, sid, self._who(environ, auth if isinstance(auth, Mapping) else {}))
+        principal = self._who(environ, auth if isinstance(auth, Mapping) else {})
+        client = Client(principal, self.live.rooms, partial(self.server.disconnect, sid))
         try:
             self.live.seats.take(client)
         except Over as over:
@@ -132,25 +114,63 @@ class SocketIO:
             for channel in client.channels.copy():
                 self._left(channel)
 
-    def join_organization(self, sid: str, organization: object = None) -> dict[str, Any]:
+    def join_organization(self, sid: str, organization: object = None, *_: object) -> dict[str, Any]:
         """The acknowledgement, for those who ask for one; a refusal is also told as `error`."""
         client = self._clients[sid]
         if not self._counted(client, sid):
             return {"success": False}
         principal = client.principal
         try:
-            room = self.live.rooms.open(principal, f"org:{organization}")
+            room = self.live.rooms.open(principal, organization_channel(organization))
             if room.channel not in client.channels:
                 self._enter(client, sid, room, principal)
         except AppError as error:
-            refusal = {"code": error.code, "message": error.message}
-            self.server.emit("error", refusal, to=sid)
-            return {"success": False, **refusal}
+            return self._refuse(sid, error.code, error.message, **place_of("join-organization", organization))
         return {"success": True, "channel": room.channel}
 
-    def other(self, _: str, sid: str, *__: object) -> None:
+    def other(self, _: str, sid: str, *__: object) -> dict[str, Any]:
         """A command that is not known here costs as much."""
-        self._counted(self._clients[sid], sid)
+        if not self._counted(self._clients[sid], sid):
+            return {"success": False}
+        return self._refuse(sid, *UNKNOWN)
+
+    def _refuse(self, sid: str, code: str, message: str, **place: str) -> dict[str, Any]:
+        refusal = {"code": code, "message": message, **place}
+        self.server.emit("error", refusal, to=sid)
+        return {"success": False, **refusal}
+
+    def _refusal(self, environ: Mapping[str, Any]) -> str | None:
+        """The status that a request gets without python-socketio."""
+        if not self._origins.admit(environ.get("HTTP_ORIGIN"), environ.get("HTTP_HOST", "")):
+            return "403 Forbidden"
+        if _is_upgrade(environ) and not is_handshake(environ):
+            return "400 Bad Request"
+        is_new = "sid" not in parse_qs(environ.get("QUERY_STRING", ""))  # as Engine.IO reads it
+        is_full = self.live.seats.full or len(self.server.eio.sockets) >= self.live.seats.most
+        return "503 Service Unavailable" if is_new and is_full else None
+
+    def _heard(self, eio_sid: str, said: object) -> None:
+        """A packet of somebody, connected or not."""
+        session = self.server.eio.sockets.get(eio_sid)
+        if session is None or session.closed:
+            return
+        if not is_sound(self.server.packet_class, said):
+            self._count_bad(session)
+            return
+        try:
+            self.server._handle_eio_message(eio_sid, said)
+        except Exception as error:  # nobody else would tell
+            if not session.closed:  # else the libraries stumbled over what was gone meanwhile
+                log.error("socket_io_failed", exc_info=error)
+
+    def _count_bad(self, session: Any) -> None:
+        """Not only of clients: nobody has to say who they are to send some."""
+        session.session["bad"] = session.session.get("bad", 0) + 1
+        if session.session["bad"] > BAD_FRAMES:
+            client = self._clients.get(self.server.manager.sid_from_eio_sid(session.sid, "/"))
+            whose = {"user_id": str(client.principal.user_id)} if client else {}
+            log.info("socket_closed", close_code=CLOSE_BAD, why="too many bad packets", **whose)
+            session.close(wait=False)
 
     def _counted(self, client: Client, sid: str) -> bool:
         """Whether it may go on; else its session has ended, so that it cannot connect on it anew."""
@@ -189,7 +209,7 @@ class SocketIO:
         """Nobody waits for the database but who enters. Raises TooMany, Forbidden, StorageUnavailable."""
         with self._lock:
             if len(client.channels) >= MOST_CHANNELS:
-                raise TooMany("No more channels on one socket")
+                raise TooMany(CROWDED)
             client.channels.add(room.channel)  # from here on nobody takes the room's mailbox away
             is_heard = room.channel in self._mailboxes
         try:
@@ -258,3 +278,7 @@ class SocketIO:
             silent = now - self._silent_since.get(sid, now) > SILENT_S
             if silent or session.queue.qsize() > MOST_WAITING:
                 session.close(wait=False, abort=not silent)
+
+
+def _is_upgrade(environ: Mapping[str, Any]) -> bool:
+    return str(environ.get("HTTP_UPGRADE", "")).lower() == "websocket"

@@ -21,14 +21,16 @@ export function live(onFrame, onState) {
     const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`);
     let quiet = 0; // beats
     const say = (frame) => socket.send(JSON.stringify(frame));
+    const cut = () => lost({ code: 0, reason: "" }); // a path without a network, or a dead one, answers no closing
     const beat = setInterval(() => {
       quiet += 1;
-      if (quiet === 2) lost({ code: 0, reason: "" }); // a dead path answers no closing either
+      if (quiet === 2) cut();
       else if (socket.readyState === WebSocket.OPEN) say({ type: "ping" });
     }, BEAT);
 
     function lost({ code, reason }) {
       clearInterval(beat);
+      removeEventListener("offline", cut);
       socket.onopen = socket.onmessage = socket.onclose = null;
       socket.close();
       if (code === 4401) return location.assign("/login");
@@ -55,6 +57,7 @@ export function live(onFrame, onState) {
       if (frame.type !== "pong") take(frame);
     };
     socket.onclose = lost;
+    addEventListener("offline", cut);
   }
 
   function heard() {

@@ -22,10 +22,17 @@ from tests.factories import make_instance
 from tests.live import NOWHERE, hear, line, parts_of, record, subscribed
 from tests.product import ROOT
 from tests.relay import Relay
+from tests.waiting import until
 from tests.web_process import WebProcess
 
 LIVE, POLLING, OFFLINE = "Ao vivo", "Atualizando a cada poucos segundos, sem conexão ao vivo", "Sem conexão ao vivo"
-WAIT_MS = 20_000
+WAIT_MS = 60_000
+NOTE = """() => {
+  window.said = [];
+  const how = document.getElementById("live");
+  const note = () => said.push(how.textContent);
+  new MutationObserver(note).observe(how, { childList: true, characterData: true, subtree: true });
+}"""
 SAMPLE = (ROOT / "docs" / "live.md").read_text().split("```js\n")[1].split("```")[0]
 
 
@@ -132,8 +139,9 @@ def test_what_came_while_the_server_was_away_is_on_the_page_afterwards(page, pro
     person = log_in(page, system, process.url)
     how = page.locator("#live")
     expect(how).to_have_text(LIVE, timeout=WAIT_MS)
+    page.evaluate(NOTE)
     process.kill_worker()
-    expect(how).to_contain_text(OFFLINE, timeout=WAIT_MS)
+    until(lambda: page.evaluate("said.join()"), lambda said: OFFLINE in said)
     write(system, person, "meanwhile")
     expect(how).to_have_text(LIVE, timeout=WAIT_MS)
     expect(page.get_by_text("meanwhile", exact=True)).to_be_visible(timeout=WAIT_MS)
@@ -148,7 +156,8 @@ def test_the_client_of_the_docs_works_and_comes_back(bare, process, system, bear
           window.frames_ = [];
           const ticket = async () =>
             (await (await fetch("/api/ws/ticket", { method: "POST", headers })).json()).ticket;
-          listen(location.origin, ticket, (frame) => frames_.push(frame));
+          const note = (frame) => ["offline", "pong"].includes(frame.type) || frames_.push(frame);
+          listen(location.origin, ticket, note);
         }""",
         bearer(user),
     )
@@ -183,19 +192,53 @@ def test_a_path_that_died_without_a_word_is_noticed_and_left(page, process, syst
     sockets = Mute(page)
     log_in(page, system, process.url)
     expect(page.locator("#live")).to_have_text(LIVE, timeout=WAIT_MS)
-    page.clock.run_for(39_000)
+    page.clock.run_for(15_000)
     assert sockets.opened == 1
-    page.clock.run_for(5_000)
+    page.clock.run_for(30_000)
     expect(page.locator("#status")).to_have_attribute("data-status", "connected", timeout=WAIT_MS)
 
 
 def test_the_client_of_the_docs_leaves_a_dead_path_too(bare, process):
     Mute(bare)
     with_sample(bare, process)
-    bare.evaluate("window.frames_ = []; listen(location.origin, async () => 'x', (frame) => frames_.push(frame))")
-    bare.wait_for_function("frames_.length === 1", timeout=WAIT_MS)
+    bare.evaluate("window.types = []; void listen(location.origin, async () => 'x', ({ type }) => types.push(type))")
+    bare.wait_for_function("types.length === 1", timeout=WAIT_MS)
     bare.clock.run_for(45_000)
-    bare.wait_for_function("frames_.length === 2", timeout=WAIT_MS)
+    bare.wait_for_function("types.join() === 'snapshot,offline,snapshot'", timeout=WAIT_MS)
+
+
+def test_the_client_of_the_docs_tells_that_it_gets_no_ticket_and_can_be_stopped(bare, process):
+    sockets = Mute(bare)
+    with_sample(bare, process)
+    bare.evaluate(
+        """() => {
+          window.types = [], window.asked = 0;
+          const ticket = async () => {
+            if (++asked < 3) throw new Error("no ticket");
+            return "x";
+          };
+          window.stop_ = listen(location.origin, ticket, ({ type }) => types.push(type));
+        }"""
+    )
+    bare.clock.run_for(5_000)
+    bare.wait_for_function("types.join() === 'offline,offline,snapshot'", timeout=WAIT_MS)
+    bare.evaluate("stop_()")
+    bare.clock.run_for(120_000)
+    assert (sockets.opened, bare.evaluate("[asked, types.length]")) == (1, [3, 3])
+
+
+def test_the_client_of_the_docs_is_stopped_between_two_tries(bare, process):
+    Mute(bare)
+    with_sample(bare, process)
+    bare.evaluate(
+        """() => {
+          window.asked = 0;
+          const stop = listen(location.origin, async () => void (asked += 1), () => stop());
+        }"""
+    )
+    bare.wait_for_function("asked === 1", timeout=WAIT_MS)
+    bare.clock.run_for(120_000)
+    assert bare.evaluate("asked") == 1
 
 
 def test_a_page_whose_socket_is_one_too_many_polls(page, process, system, bearer):
@@ -206,6 +249,29 @@ def test_a_page_whose_socket_is_one_too_many_polls(page, process, system, bearer
             hear(subscribed(others.enter_context(line(process.url, bearer(person)))))
         with page.expect_request("**/api/events*"):
             page.goto(process.url)
+
+
+def test_without_a_network_the_page_says_so_at_once(page, process, system):
+    log_in(page, system, process.url)
+    how = page.locator("#live")
+    expect(how).to_have_text(LIVE, timeout=WAIT_MS)
+    page.evaluate(NOTE)
+    page.clock.install()
+    page.clock.pause_at(page.evaluate("Date.now()") + 1000)  # no beat, and no new try
+    page.context.set_offline(True)
+    until(lambda: page.evaluate("said.join()"), lambda said: OFFLINE in said)
+    page.context.set_offline(False)
+    page.clock.resume()
+    expect(how).to_have_text(LIVE, timeout=WAIT_MS)
+
+
+def test_how_it_is_connected_stands_apart_from_the_title(page, process, system, proxy):
+    """At the width where the words are as long as the card."""
+    page.set_viewport_size({"width": 1000, "height": 800})
+    log_in(page, system, proxy.url)
+    expect(page.locator("#live")).to_have_text(POLLING, timeout=WAIT_MS)
+    title, words = (page.locator(place).bounding_box() for place in ("#whatsapp-title", "#live"))
+    assert words["x"] >= title["x"] + title["width"] + 12
 
 
 def test_what_is_gone_goes_from_the_page_too(page, process, system):

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, text
 from bootstrap.system import System
 from bootstrap.web import build_app
 from tests.factories import body_of, hook_keys, make_instance, text_message
+from tests.live import HANDSHAKE
 from webhooks.inbox import Delivery
 
 VERBS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -62,7 +63,7 @@ class Admin:
 class Socket(Own):
     """The same, where the request wants to become a websocket."""
 
-    headers: dict[str, str] = field(default_factory=lambda: {"Upgrade": "websocket"})
+    headers: dict[str, str] = field(default_factory=lambda: HANDSHAKE)
 
 
 TARGETS, SILENCES = "/api/admin/alert-targets", "/api/admin/silences"
