@@ -8,6 +8,7 @@ import pytest
 from bootstrap.web import build_app
 from core.access import create_person, make_link
 from tests.factories import body_of, hook_keys, make_instance, text_message
+from tests.live import HANDSHAKE
 
 STATUS, CONNECT, SEND, TOKENS = "/api/whatsapp/status", "/api/whatsapp/connect", "/api/whatsapp/send", "/api/tokens"
 LIMITS = {"READS": 3, "WRITES": 2, "LOGINS": 2, "CONNECTS": 1, "SENDS": 1, "TOKENS": 1}
@@ -120,8 +121,7 @@ def test_gateways_probes_and_handshakes_are_never_refused(system, browser, beare
     assert statuses(lambda: browser.post("/api/webhook/test", json={}, headers=admin), 10) == [200] * 10
     for path in ("/livez", "/readyz", "/health", "/metrics", "/static/zelador.css"):
         assert statuses(lambda path=path: browser.get(path), 10) == [200] * 10, path
-    upgrade = {"Upgrade": "websocket"}
-    assert statuses(lambda: browser.get("/ws", headers=upgrade), 10) == [401] * 10
+    assert statuses(lambda: browser.get("/ws", headers=HANDSHAKE), 10) == [401] * 10
     preflight = {"Origin": "https://app.example", "Access-Control-Request-Method": "POST"}
     assert statuses(lambda: browser.options(CONNECT, headers=preflight), 10) == [200] * 10
 
