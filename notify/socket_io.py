@@ -5,10 +5,9 @@ Nothing is resumed here: who was away asks the API. Sessions live in the process
 client must speak websocket at once (`transports: ["websocket"]`), or come to the same process each time.
 """
 
-import json
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
@@ -19,19 +18,16 @@ from flask import Flask
 from socketio.exceptions import ConnectionRefusedError as Refused
 
 from core.access import Principal
-from core.errors import AppError, TooMany
-from notify.commands import CROWDED, MOST_CHANNELS, UNKNOWN, organization_channel, place_of
-from notify.dialects import WhatsApp
-from notify.feed import FeedEvent
+from core.errors import AppError
+from notify.commands import UNKNOWN, organization_channel, place_of
 from notify.framing import CLOSE_BAD, LARGEST_FRAME
 from notify.guard import Origins, harden, is_allowed, is_handshake
 from notify.line import BAD_FRAMES
 from notify.live import Live
-from notify.mailbox import Mailbox
 from notify.packets import SAYS_NOTHING, Body, Wire, is_sound
-from notify.rooms import Room
 from notify.seats import Over
 from notify.socket_client import Client
+from notify.socket_rooms import SharedRooms
 
 log = structlog.get_logger()
 PATH = "/socket.io/"
@@ -44,14 +40,6 @@ REFUSALS = {  # each with the headers that say more
     "503 Service Unavailable": [("Retry-After", "5")],
 }
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
-
-
-class Named(WhatsApp):
-    """Name and payload, as JSON."""
-
-    def event(self, happened: FeedEvent, channel: str | None = None) -> Sequence[bytes]:  # noqa: ARG002 — rooms know it
-        found = self.named(happened)
-        return [json.dumps(found).encode()] if found else []
 
 
 class SocketIO:
@@ -70,11 +58,10 @@ class SocketIO:
         self.server.eio._async = {**self.server.eio._async, "websocket": Wire}
         self.server.eio.on("message", self._heard)
         self._origins = Origins(live.origins)
-        self._dialect = Named()
         self._clients: dict[str, Client] = {}
-        self._mailboxes: dict[str, Mailbox] = {}
         self._silent_since: dict[str, float] = {}
-        self._lock, self._starting, self._woken = threading.Lock(), threading.Lock(), threading.Event()
+        self._starting, self._woken = threading.Lock(), threading.Event()
+        self._rooms = SharedRooms(self.server, live, self._clients, self._woken.set)
         self._thread = threading.Thread(target=self._run, name="socket-io", daemon=True)
         for handler in (self.connect, self.disconnect):
             self.server.on(handler.__name__, handler)
@@ -112,7 +99,7 @@ class SocketIO:
         if client:
             self.live.seats.release(client)
             for channel in client.channels.copy():
-                self._left(channel)
+                self._rooms.leave(channel)
 
     def join_organization(self, sid: str, organization: object = None, *_: object) -> dict[str, Any]:
         """The acknowledgement, for those who ask for one; a refusal is also told as `error`."""
@@ -123,7 +110,7 @@ class SocketIO:
         try:
             room = self.live.rooms.open(principal, organization_channel(organization))
             if room.channel not in client.channels:
-                self._enter(client, sid, room, principal)
+                self._rooms.enter(client, sid, room, principal)
         except AppError as error:
             return self._refuse(sid, error.code, error.message, **place_of("join-organization", organization))
         return {"success": True, "channel": room.channel}
@@ -205,49 +192,13 @@ class SocketIO:
         except AppError as error:
             raise Refused(error.message, {"code": error.code}) from None
 
-    def _enter(self, client: Client, sid: str, room: Room, principal: Principal) -> None:
-        """Nobody waits for the database but who enters. Raises TooMany, Forbidden, StorageUnavailable."""
-        with self._lock:
-            if len(client.channels) >= MOST_CHANNELS:
-                raise TooMany(CROWDED)
-            client.channels.add(room.channel)  # from here on nobody takes the room's mailbox away
-            is_heard = room.channel in self._mailboxes
-        try:
-            if not is_heard:
-                self._hear(room)
-            if client.principal is not principal:  # judged meanwhile, perhaps without this room
-                self.live.rooms.open(client.principal, room.channel)
-            self.server.enter_room(sid, room.channel)
-        except BaseException:
-            client.channels.discard(room.channel)
-            self._left(room.channel)
-            raise
-        if sid not in self._clients:  # gone meanwhile
-            self._left(room.channel)
-
-    def _hear(self, room: Room) -> None:
-        """Of several who enter at once one keeps its mailbox."""
-        mailbox = Mailbox(user_id=None, dialect=self._dialect, wake=self._woken.set)
-        self.live.hub.enter(mailbox, room)
-        with self._lock:
-            kept = self._mailboxes.setdefault(room.channel, mailbox)
-        if kept is not mailbox:
-            self.live.hub.exit(mailbox, room.channel)
-
-    def _left(self, channel: str) -> None:
-        with self._lock:
-            if any(channel in client.channels for client in list(self._clients.values())):
-                return
-            if mailbox := self._mailboxes.pop(channel, None):
-                self.live.hub.exit(mailbox, channel)
-
     def _run(self) -> None:
         look_at = 0.0
         while not self.live.hub.stopping:
             self._woken.wait(max(0.0, look_at - time.monotonic()))
             self._woken.clear()
             try:
-                self._hand_out()
+                self._rooms.hand_out()
                 if time.monotonic() >= look_at:
                     look_at = time.monotonic() + LOOK_S
                     self._look()
@@ -255,14 +206,6 @@ class SocketIO:
                 log.error("socket_io_failed", exc_info=error)
         for session in list(self.server.eio.sockets.values()):
             session.close(wait=False)
-
-    def _hand_out(self) -> None:
-        for channel, mailbox in list(self._mailboxes.items()):
-            while (frame := mailbox.take()) is not None:
-                name, data = json.loads(frame)
-                self.server.emit(name, data, room=channel)
-            while mailbox.missed:
-                self.server.emit("reset", {"channel": mailbox.missed.pop()}, room=channel)
 
     def _look(self) -> None:
         """Let clients go whose session closed while they connected; close sessions that belong to nobody, and those of
