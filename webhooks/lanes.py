@@ -181,11 +181,11 @@ def claim(connection: Connection, me: str, *, after: str, lanes: int, events: in
     weights = {"weight": WEIGHT // len(each), "heaviest": HEAVIEST}
     heads: dict[str, list[Stored]] = {}
     due: dict[str, int] = {}
-    for row in connection.execute(HEADS, wanted | weights):
-        facts = dict(row._mapping)
-        due[row.lane] = facts.pop("due")
-        if row.body is not None:
-            heads.setdefault(row.lane, []).append(Stored(**facts))
+    for number, lane, attempts, event, received_at, n, body in connection.execute(HEADS, wanted | weights):
+        due[lane] = n
+        if body is not None:
+            head = Stored(id=number, lane=lane, attempts=attempts, event=event, body=body, received_at=received_at)
+            heads.setdefault(lane, []).append(head)
     _unclaim(connection, me, claimed.keys() - heads.keys(), orphaned=claimed.keys() - due.keys())
     return [
         Held(

@@ -20,6 +20,7 @@ WRAPPERS = (
     "groupStatusMessage", "groupStatusMessageV2", "questionMessage", "eventCoverImage",
     "pollCreationMessageV4", "pollCreationMessageV5", "pollCreationOptionImageMessage",
 )  # fmt: skip
+WRAPPING = {name: place for place, name in enumerate(WRAPPERS)}
 PROTOCOL, REACTION, VOTE = "protocolMessage", "reactionMessage", "pollUpdateMessage"
 BESIDE = frozenset(  # what stands beside a content, or comes instead of one, and says nothing to a person
     {
@@ -48,7 +49,8 @@ def open_up(message: object) -> Opened | None:
         if isinstance(message, str):
             return Opened(name="conversation", body=message, wrappers=tuple(wrappers))
         content = mapping(message)
-        wrapper = next((name for name in WRAPPERS if "message" in mapping(content.get(name))), None)
+        wraps = [name for name in content if name in WRAPPING and "message" in mapping(content[name])]
+        wrapper = min(wraps, key=WRAPPING.__getitem__, default=None)
         if wrapper is None:
             return _opened(content, tuple(wrappers))
         wrappers.append(wrapper)
@@ -70,9 +72,10 @@ def supported(opened: Opened) -> Content:
 
 def _opened(content: Body, wrappers: tuple[str, ...]) -> Opened | None:
     """The first known key that has something under it, else the first known, else one that nobody knows."""
-    given = [name for name in TELLING if content.get(name) is not None]
-    strange = sorted(name for name, value in content.items() if value is not None and name not in BESIDE)
-    name = next((name for name in given if content[name]), None) or next(iter([*given, *strange]), None)
+    said = [name for name, value in content.items() if value is not None]
+    given = sorted((name for name in said if name in TELLING), key=TELLING.__getitem__)
+    name = next((name for name in given if content[name]), None) or next(iter(given), None)
+    name = name or min((name for name in said if name not in BESIDE), default=None)
     return None if name is None else Opened(name=name, body=content[name], wrappers=wrappers)
 
 
@@ -121,4 +124,4 @@ READERS: Mapping[str, Callable[[Any], Content | None]] = {
     "orderMessage": menus.order,
     "productMessage": menus.product,
 }
-TELLING = (PROTOCOL, REACTION, *READERS)
+TELLING = {name: place for place, name in enumerate((PROTOCOL, REACTION, *READERS))}
