@@ -20,7 +20,7 @@ from core.clock import Clock
 from core.crypto import Vault
 from core.db import Transaction
 from core.errors import AppError, Malformed, StorageUnavailable
-from core.settings import BaseUrl
+from core.setting_kinds import BaseUrl
 from manager.tables import SystemConfiguration
 
 log = structlog.get_logger()
