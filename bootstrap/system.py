@@ -21,6 +21,7 @@ import webhooks.stats
 from bootstrap.alerting import Alerting, make_alerting
 from bootstrap.callers import make_access
 from bootstrap.gateways import Servers, make_servers
+from bootstrap.keys import Keys
 from bootstrap.monitoring import Monitor, make_monitor
 from bootstrap.readings import KNOWLEDGE, lifetimes, owners
 from bootstrap.rooms import members
@@ -37,7 +38,7 @@ from core.settings import Settings
 from core.wake import Bell, Listener
 from manager.configuration import Configurations
 from manager.gateways import EVOLUTION
-from manager.keys import Holder, KeyCabinet
+from manager.keys import KeyCabinet
 from manager.leases import Leases
 from manager.providers.guarded import Breaker
 from manager.providers.port import Provider
@@ -48,7 +49,7 @@ from monitor.schedule import Schedule
 from monitor.service import Monitoring
 from notify.hub import Hub
 from notify.seats import Seats
-from webhooks.gate import Gate, KeyOwner
+from webhooks.gate import Gate
 from webhooks.inbox import Inbox
 from webhooks.repair import Repair
 from webhooks.worker import Worker
@@ -268,32 +269,6 @@ def adoption(system: System) -> "Adoption":
         is_stand_in=gateway is not None and gateway.is_sandbox,
         rung=lambda users: system.bell.ring(FEED_GREW, users),
     )
-
-
-@dataclass(frozen=True)
-class Keys:
-    """The gate's KeyRing over the manager's cabinet."""
-
-    cabinet: KeyCabinet
-
-    def by_token(self, token_hash: bytes) -> KeyOwner | None:
-        return _owner(self.cabinet.token_owner(token_hash))
-
-    def by_instance(self, instance: str) -> list[str]:
-        return self.cabinet.jwt_keys(instance)
-
-    def gateway_of(self, instance: str) -> str | None:
-        return self.cabinet.provider_of(instance)
-
-    def by_user(self, user_id: str) -> KeyOwner | None:
-        return _owner(self.cabinet.user_instance(user_id))
-
-
-def _owner(found: Holder | None) -> KeyOwner | None:
-    if found is None:
-        return None
-    user_id = str(found.user_id) if found.user_id else None
-    return KeyOwner(instance=found.instance, user_id=user_id, gateway_name=found.gateway_name)
 
 
 def secret(value: SecretStr | None) -> str:
