@@ -6,9 +6,9 @@ from typing import Any
 from uuid import UUID
 
 from manager.fold import formatted
-from manager.lifecycle import InstanceRecord, Status
+from manager.lifecycle import InstanceRecord, Status, instance_name_for
 from manager.pictures import shown
-from manager.service import Connecting, instance_name_for
+from manager.service import Connecting
 from monitor.views import HealthView
 
 CONNECTED_ALREADY = "Sessão já está ativa e conectada"

@@ -10,8 +10,8 @@ from uuid import UUID
 from api import shapes
 from core.errors import AppError, NotConfigured, ProviderError, SwitchedOff
 from manager.configuration import Configuration
-from manager.lifecycle import InstanceRecord, Standing, Status
-from manager.service import CLOSE, LOGOUT, Connecting, instance_name_for
+from manager.lifecycle import InstanceRecord, Standing, Status, instance_name_for
+from manager.service import CLOSE, LOGOUT, Connecting
 
 LOGGED, READ, OPENING, NOT_LOGGED = "isLogged", "qrReadSuccess", "inChat", "notLogged"
 CONNECTED, WAITING, NO_SESSION = "Connected", "Waiting for QRCode Scan", "Session not initialized"

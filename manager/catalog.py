@@ -18,7 +18,8 @@ from core.errors import NotFound
 from manager import store
 from manager.lifecycle import InstanceRecord
 from manager.phones import full_number
-from manager.service import WhatsAppManager, already_made
+from manager.register import already_made
+from manager.service import WhatsAppManager
 from manager.tables import Instance
 
 Position = tuple[str, UUID]  # technical name, id

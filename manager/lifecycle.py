@@ -84,6 +84,10 @@ class Standing:
         return words.get(self.state, Status.DISCONNECTED)
 
 
+def instance_name_for(user_id: UUID) -> str:
+    return f"user_{user_id}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class InstanceRecord:
     """An instance as the database has it. `hooked`: the gateway has taken it, with our webhook. `owner_phones`:

@@ -7,20 +7,19 @@ and must find its key here.
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
 import structlog
 from sqlalchemy import func
 
-from core import audit, events
+from core import audit
 from core.clock import Clock
 from core.crypto import fingerprint
 from core.db import Transaction
 from core.errors import AppError, Conflict, NotConnected, NotFound, ProviderError
 from manager import store
-from manager.fold import told
 from manager.gateways import Gateways
 from manager.leases import Lease, Leases
 from manager.lifecycle import (
@@ -30,6 +29,7 @@ from manager.lifecycle import (
     Status,
     asked,
     identified,
+    instance_name_for,
     made_anew,
     needs_making,
     pairing_shown,
@@ -39,6 +39,7 @@ from manager.lifecycle import (
 )
 from manager.phones import full_number
 from manager.providers.port import Sent, Snapshot, State
+from manager.register import Register
 from manager.upstream import StillThere, Upstream
 
 log = structlog.get_logger()
@@ -46,13 +47,7 @@ FRESH_FOR = timedelta(seconds=5)  # a code with less time left is not worth show
 LOOK_EVERY_S = 0.2
 LOGOUT, CLOSE, DELETE = "logout", "close", "delete"
 PARTINGS = (LOGOUT, CLOSE, DELETE)
-# what another gateway's clock has said: against the next one's its reports would count as old
-CLOCKS = ("state_at", "reason_at", "alive_at", "ended_at", "pairing_at", "phone_at")
 SAYS_CLOSED = (ProviderError, NotConnected)  # not a time-out, a wrong number, or the server's own trouble
-
-
-def instance_name_for(user_id: UUID) -> str:
-    return f"user_{user_id}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +75,8 @@ class WhatsAppManager:
         wait_s: float = 8.0,
     ) -> None:
         self._transaction, self._gateways, self._leases, self._clock = transaction, gateways, leases, clock
-        self._lifetimes, self._rung, self._default_country = lifetimes, rung, default_country
+        self._lifetimes, self._default_country = lifetimes, default_country
+        self._register = Register(transaction, gateways, rung)
         self._sleep, self._wait_s = sleep, wait_s
 
     def expect_gateway(self) -> None:
@@ -88,8 +84,7 @@ class WhatsAppManager:
         self._gateways.expect()
 
     def find_user_instance(self, user_id: UUID) -> InstanceRecord | None:
-        with self._transaction() as connection:
-            return store.find_by_user(connection, user_id)
+        return self._register.find(user_id)
 
     def ensure_user_instance(self, user_id: UUID, organization_id: str | None = None) -> InstanceRecord:
         """The user's instance, made when there is none. Safe to repeat, also at the same time."""
@@ -106,7 +101,7 @@ class WhatsAppManager:
         """
         self.expect_gateway()
         with self._leases.hold(instance_name_for(user_id), "create") as lease:
-            record = self._row(user_id, organization_id, as_new)
+            record = self._register.row(user_id, organization_id, as_new)
             if not record.hooked:
                 self._prepare(self._upstream(record), lease, record)
         return record
@@ -128,7 +123,7 @@ class WhatsAppManager:
         self.expect_gateway()
         number = full_number(phone, self._default_country) if by_code else None
         with self._leases.hold(instance_name_for(user_id), "connect") as lease:
-            record = self._row(user_id, organization_id)
+            record = self._register.row(user_id, organization_id)
             upstream = self._upstream(record)
             worn = needs_making(record, self._clock.now())
             # before it is made anew, or believed: the gateway may have it open, and nobody told us
@@ -156,7 +151,7 @@ class WhatsAppManager:
         """
         self._found(user_id)
         with self._leases.hold(instance_name_for(user_id), how) as lease:
-            record = self._row_of(user_id)
+            record = self._register.current(user_id)
             if not self._gateways.has(record.provider):
                 return self._part(record, CLOSE if how == LOGOUT else how, is_gone=True)
             upstream = self._upstream(record)
@@ -175,7 +170,7 @@ class WhatsAppManager:
         StorageUnavailable.
         """
         with self._leases.hold(instance_name_for(user_id), "reconnect") as lease:
-            record = self._row_of(user_id)
+            record = self._register.current(user_id)
             upstream = self._upstream(record)
             record = self._looked(upstream, lease, record)
             if record.spent or record.deleted or not record.hooked:
@@ -223,14 +218,10 @@ class WhatsAppManager:
             sent = upstream.provider.send_text(record.gateway_name, number, words)
         except ProviderError as error:
             if type(error) in SAYS_CLOSED:  # it is open by what we know, and takes nothing: the health monitor asks
-                self._mark(record, send_failed_at=self._clock.now(), updated_at=func.now())
+                self._register.mark(record, send_failed_at=self._clock.now(), updated_at=func.now())
             raise
-        self._mark(record, send_worked_at=self._clock.now())
+        self._register.mark(record, send_worked_at=self._clock.now())
         return sent
-
-    def _mark(self, record: InstanceRecord, **columns: object) -> None:
-        with self._transaction() as connection:
-            store.mark(connection, record.id, **columns)
 
     def _upstream(self, record: InstanceRecord) -> Upstream:
         return self._gateways.of(record.provider)
@@ -240,30 +231,6 @@ class WhatsAppManager:
         if record := self.find_user_instance(user_id):
             return record
         raise NotFound("This user has no WhatsApp instance", code="INSTANCE_NOT_FOUND")
-
-    def _row(
-        self, user_id: UUID, organization_id: str | None, as_new: Mapping[str, object] | None = None
-    ) -> InstanceRecord:
-        """The user's row, made when there is none; a deleted one is there again. One that is on no gateway goes to the
-        one that makes new instances by now."""
-        name, provider = instance_name_for(user_id), self._gateways.default()
-        with self._transaction() as connection:
-            store.insert_if_new(
-                connection, name=name, user_id=user_id, organization_id=organization_id, provider=provider
-            )
-            record = store.lock_by_user(connection, user_id)
-            if as_new and record.is_made:
-                raise already_made()
-            provider = provider if record.homeless else record.provider
-            self._gateways.of(provider)  # or nothing is written
-            moved: dict[str, object] = {} if provider == record.provider else dict.fromkeys(CLOCKS)
-            if as_new or record.deleted or moved:
-                store.mark(connection, record.id, deleted_at=None, provider=provider, **moved, **(as_new or {}))
-        return replace(record, deleted=False, provider=provider)
-
-    def _row_of(self, user_id: UUID) -> InstanceRecord:
-        with self._transaction() as connection:
-            return store.lock_by_user(connection, user_id)
 
     def _prepare(self, upstream: Upstream, lease: Lease, record: InstanceRecord) -> None:
         """Have it on the gateway, fit to pair."""
@@ -279,7 +246,7 @@ class WhatsAppManager:
         takes no number."""
         if worn or (by_code and takes_no_number(record.standing)):
             upstream.renew(lease, record)
-            return self._change(record, made_anew)
+            return self._register.change(record, made_anew)
         if not record.hooked:
             upstream.create(lease, record)
         return record
@@ -290,7 +257,7 @@ class WhatsAppManager:
         known = upstream.identity(lease, record) if is_news and upstream.provider.silent else None
         now = self._clock.now()
         lease.renew()
-        return self._change(record, lambda before: identified(seen(before, found, now), known))
+        return self._register.change(record, lambda before: identified(seen(before, found, now), known))
 
     def _settle(self, name: str) -> None:
         with self._leases.hold(name, "settle") as lease:
@@ -307,14 +274,14 @@ class WhatsAppManager:
         if snapshot.state is State.CONNECTED:
             is_told = record.standing.phone and not upstream.provider.silent
             known = None if is_told else upstream.identity(lease, record)
-            return self._change(record, lambda before: identified(seen(before, State.CONNECTED, now), known))
+            return self._register.change(record, lambda before: identified(seen(before, State.CONNECTED, now), known))
 
         def shown(before: Standing) -> Standing:
             waiting, until = asked(before, now), now + self._lifetimes.of(snapshot.pairing)
             return pairing_shown(waiting, snapshot.pairing, until) if snapshot.pairing else waiting
 
         since = record.asked_at if record.standing.state is State.CONNECTING else None  # when it began to lead nowhere
-        return self._change(record, shown, **{"asked_at": since or now, **columns})
+        return self._register.change(record, shown, **{"asked_at": since or now, **columns})
 
     def _part(self, record: InstanceRecord, how: str, *, is_gone: bool) -> InstanceRecord:
         now = self._clock.now()
@@ -323,24 +290,8 @@ class WhatsAppManager:
             columns |= {"hooked_at": None, "gone_at": now if is_gone else None}
         if how == DELETE:
             columns |= {"deleted_at": now}
-        changed = self._change(record, parted, **columns)
+        changed = self._register.change(record, parted, **columns)
         log.info("instance_parted", instance=record.name, how=how, gone=is_gone)
-        return changed
-
-    def _change(
-        self, record: InstanceRecord, change: Callable[[Standing], Standing], **columns: object
-    ) -> InstanceRecord:
-        with self._transaction() as connection:
-            before = store.lock(connection, record.id)
-            after = change(before.standing)
-            changed = replace(before, standing=after, status=after.status)
-            store.save(connection, [changed])
-            happened = told(before, after)
-            if columns:
-                store.mark(connection, record.id, **columns)
-            events.record(connection, happened)
-        if happened:
-            self._rung(sorted({str(event.user_id) for event in happened}))
         return changed
 
     def _awaited(self, user_id: UUID, record: InstanceRecord) -> InstanceRecord:
@@ -358,10 +309,6 @@ class WhatsAppManager:
         if pairing is None or until is None or until <= self._clock.now() + FRESH_FOR:
             return False
         return bool(pairing.qr if number is None else pairing.pairing_code and record.pairing_for == _mark_of(number))
-
-
-def already_made() -> Conflict:
-    return Conflict("This user has a WhatsApp instance already", code="INSTANCE_ALREADY_EXISTS")
 
 
 def _mark_of(number: str | None) -> str | None:

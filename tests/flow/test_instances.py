@@ -10,7 +10,7 @@ from sqlalchemy import text
 from bootstrap.limits import SPECIAL
 from bootstrap.web import build_app
 from core.crypto import fingerprint
-from manager.service import instance_name_for
+from manager.lifecycle import instance_name_for
 from tests import curl as curl_line
 from tests.factories import body_of, text_message
 from tests.waiting import until

@@ -18,10 +18,10 @@ from core.access import Principal
 from core.errors import Conflict, InstanceUnknown, NameInUse, NotConfigured, Unavailable
 from manager.gateways import Gateways
 from manager.leases import Leases
-from manager.lifecycle import Lifetimes, Status
+from manager.lifecycle import Lifetimes, Status, instance_name_for
 from manager.providers.evolution.client import EvolutionClient
 from manager.providers.port import Pairing, Snapshot, State
-from manager.service import WhatsAppManager, instance_name_for
+from manager.service import WhatsAppManager
 from manager.upstream import Upstream
 from sandbox.server import Sandbox
 from tests.conftest import KEY

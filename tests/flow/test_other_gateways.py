@@ -15,9 +15,8 @@ from sqlalchemy import text
 
 from core.crypto import Vault
 from core.errors import Malformed
-from manager.lifecycle import Status
+from manager.lifecycle import Status, instance_name_for
 from manager.providers.port import Snapshot, State
-from manager.service import instance_name_for
 from monitor.pulse import Beat
 from tests.conftest import KEY
 from tests.provider.broker_server import BrokerServer

@@ -15,10 +15,10 @@ from manager.census import Census
 from manager.gateways import Gateways
 from manager.hooks import Hooks, Removals
 from manager.leases import Leases
-from manager.lifecycle import Lifetimes, Status
+from manager.lifecycle import Lifetimes, Status, instance_name_for
 from manager.providers.evolution.client import EvolutionClient
 from manager.providers.port import State
-from manager.service import WhatsAppManager, instance_name_for
+from manager.service import WhatsAppManager
 from manager.upstream import StillThere
 from tests.conftest import KEY
 from tests.factories import body_of, connection_update, hook_keys, text_message

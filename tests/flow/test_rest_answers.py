@@ -25,11 +25,11 @@ from bootstrap.web import build_app
 from core.access import Principal, create_person, make_link
 from core.settings import Settings
 from manager.leases import Leases
-from manager.lifecycle import Lifetimes
+from manager.lifecycle import Lifetimes, instance_name_for
 from manager.providers.evolution.client import EvolutionClient
 from manager.providers.http import Limits
 from manager.providers.port import State
-from manager.service import WhatsAppManager, instance_name_for
+from manager.service import WhatsAppManager
 from sandbox.server import Sandbox
 from tests.conftest import KEY
 from tests.factories import hook_keys, make_instance, token_for
