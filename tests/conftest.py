@@ -1,5 +1,6 @@
 """Real parts for all tests: PostgreSQL, the sandbox, a served application. Rows are deleted after each test."""
 
+import gc
 import os
 import shutil
 import tempfile
@@ -88,6 +89,15 @@ def engine(session_engine: Engine) -> Iterator[Engine]:
     with session_engine.begin() as connection:
         for table in reversed(Base.metadata.sorted_tables):
             connection.execute(table.delete())
+
+
+@pytest.fixture
+def calm() -> Iterator[None]:
+    """No garbage is collected meanwhile: what has to be closed could not be, a thousand calls deep in a parser."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @pytest.fixture

@@ -324,6 +324,7 @@ def test_what_is_not_there_is_said_in_json(browser, method, path, status, code):
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b'"text"', b"5", b"\xff", b"[" * 100_000, b"null"])
+@pytest.mark.usefixtures("calm")
 def test_a_body_that_is_no_json_object_is_400(system, browser, body):
     headers = as_bearer(signed(system))
     answer = browser.post(CONNECT, data=body, headers=headers, content_type="application/json")

@@ -266,6 +266,7 @@ def test_many_at_once_ask_once(keys, server):
     ],
     ids=["500", "404", "redirect", "html", "list", "object", "deep", "large"],
 )
+@pytest.mark.usefixtures("calm")
 def test_what_is_no_key_set_changes_nothing(keys, server, clock, status, body, headers):
     with pytest.raises(NotNow):
         KeySet(key_server(server.url.replace("jwks", "nothing")), clock).find("e1", "ES256")
