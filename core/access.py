@@ -21,6 +21,7 @@ from core.clock import Clock
 from core.crypto import fingerprint
 from core.db import Base, Transaction
 from core.errors import Conflict, Malformed, StorageUnavailable, Unauthenticated
+from core.sessions import Session
 
 if TYPE_CHECKING:
     from core.api_tokens import ApiTokens
@@ -140,20 +141,22 @@ class Access:
         self._keep(claimed, now, principal)
         return replace(principal, until=claimed.until)
 
-    def by_session(self, user_id: object, session_id: UUID | None = None) -> Principal:
-        """Who a session cookie of ours belongs to. Raises Unauthenticated when the profile is gone, or the session was
-        ended."""
+    def by_session(self, session: Session) -> Principal:
+        """Whose it is. Raises Unauthenticated when the profile is gone, or the session over."""
         with self._transaction() as connection:
-            is_over = session_id is not None and sessions.is_ended(connection, session_id)
-            found = None if is_over else find_principal(connection, user_uuid(user_id))
+            is_over = sessions.is_over(connection, session, self._clock.now())
+            found = None if is_over else find_principal(connection, session.user_id)
         if found is None:
             raise Unauthenticated("The session has ended")
-        return replace(found, session_id=session_id)
+        return replace(found, session_id=session.id)
 
-    def end_session(self, user_id: object, session_id: UUID) -> None:
+    def begin_session(self, person: Principal) -> Session:
+        return Session.begin(person.user_id, self._clock.now())
+
+    def end_session(self, session: Session) -> None:
         """In all tabs, and for whoever has a copy of its cookie. Raises StorageUnavailable."""
         with self._transaction() as connection:
-            sessions.end(connection, session_id, user_uuid(user_id))
+            sessions.end(connection, session)
 
     def by_password(self, email: str, password: str) -> Principal:
         """Raises Unauthenticated, after the same work whether or not the address is known."""
@@ -165,7 +168,7 @@ class Access:
             row = connection.execute(query).first()
         if not check_password_hash(row.password_hash if row else nobodys_hash(), password) or row is None:
             raise Unauthenticated("Wrong e-mail or password")
-        return self.by_session(row.id)
+        return self._person(row.id)
 
     def by_link(self, token: str) -> Principal:
         """Raises Unauthenticated when the link is unknown, used up or too old."""
@@ -176,7 +179,13 @@ class Access:
                 connection.execute(text("DELETE FROM login_links WHERE token_hash = :it"), {"it": link.token_hash})
         if not link:
             raise Unauthenticated("The link has expired or was used already")
-        return self.by_session(link.user_id)
+        return self._person(link.user_id)
+
+    def _person(self, user_id: UUID) -> Principal:
+        with self._transaction() as connection:
+            if found := find_principal(connection, user_id):
+                return found
+        raise Unauthenticated("This person is gone")
 
     def found_organization(self, user_id: UUID, name: str) -> bool:
         """Make the user the first of an organization; again is fine. False where somebody else has it, or they have

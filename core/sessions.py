@@ -1,18 +1,22 @@
-"""Sessions of our pages that their owners have ended. A session is in its cookie: without a note of its end a copy of
-the cookie, and every other tab, would go on.
+"""Sessions of our pages. One is in its cookie: without a note of its end a copy of the cookie, and every other tab,
+would go on. Notes are kept for longer than sessions last.
 
 `core.access` asks for each request, `core.rights` for open sockets.
 """
 
-from datetime import datetime, timedelta
-from uuid import UUID
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, DateTime, ForeignKey, Index, delete, func, select, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from core.db import Base
 
-KEPT = timedelta(days=32)  # a cookie is good for 31 days after it was signed last (Flask's PERMANENT_SESSION_LIFETIME)
+LASTS = timedelta(days=31)  # from the login on, however often its cookie is signed anew
+KEPT = LASTS + timedelta(days=1)
 END = text("""
 WITH ended AS (
     INSERT INTO ended_sessions (id, user_id) SELECT :session, id FROM profiles WHERE id = :user
@@ -20,6 +24,30 @@ WITH ended AS (
 )
 INSERT INTO rights_changes (user_id) SELECT user_id FROM ended
 """)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """Somebody's, from a login on."""
+
+    id: UUID
+    user_id: UUID
+    began: datetime
+
+    @classmethod
+    def begin(cls, user_id: UUID, now: datetime) -> "Session":
+        return cls(id=uuid4(), user_id=user_id, began=now)
+
+    @classmethod
+    def of(cls, cookie: Mapping[str, Any]) -> "Session | None":
+        """What a cookie that we signed says; None where it is nobody's."""
+        if not {"uid", "sid", "began"} <= cookie.keys():
+            return None
+        began = datetime.fromtimestamp(cookie["began"], UTC)
+        return cls(id=UUID(cookie["sid"]), user_id=UUID(cookie["uid"]), began=began)
+
+    def as_cookie(self) -> dict[str, Any]:
+        return {"uid": str(self.user_id), "sid": str(self.id), "began": int(self.began.timestamp())}
 
 
 class EndedSession(Base):
@@ -31,13 +59,14 @@ class EndedSession(Base):
     at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
 
 
-def end(connection: Connection, session_id: UUID, user_id: UUID) -> None:
+def end(connection: Connection, session: Session) -> None:
     """Once and for all; its sockets are closed within seconds."""
-    connection.execute(END, {"session": session_id, "user": user_id})
+    connection.execute(END, {"session": session.id, "user": session.user_id})
 
 
-def is_ended(connection: Connection, session_id: UUID) -> bool:
-    return connection.execute(select(EndedSession.id).where(EndedSession.id == session_id)).first() is not None
+def is_over(connection: Connection, session: Session, now: datetime) -> bool:
+    ended = select(EndedSession.id).where(EndedSession.id == session.id)
+    return now - session.began >= LASTS or connection.execute(ended).first() is not None
 
 
 def prune(connection: Connection, age: timedelta) -> int:

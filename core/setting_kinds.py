@@ -21,6 +21,7 @@ FERNET_KEY_BYTES = 32
 ENVIRONMENTS = {"development": "development", "dev": "development", "test": "test"}
 ENVIRONMENTS |= {"production": "production", "prod": "production"}
 ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:\d{1,5})?(?:/[^?#]*)?")
+FROM_FILES = "file://"  # what packaged applications say on some systems
 USUAL_PORTS = ("http:80", "https:443")
 
 
@@ -44,6 +45,8 @@ def _base_url(value: str) -> str:
 
 def _origin(value: str) -> str:
     """As a browser writes it, `https://app.example:8443`: a path is cut, and a port that goes without saying."""
+    if value.lower() == FROM_FILES:
+        return FROM_FILES
     found = ORIGIN.fullmatch(value.lower())
     if found is None:
         raise wrong("must look like https://app.example or http://host:port")

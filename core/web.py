@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from math import ceil
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import structlog
 from flask import Flask, Response, current_app, g, jsonify, make_response, request, session
@@ -17,6 +17,7 @@ from werkzeug.exceptions import HTTPException
 
 from core.access import Access, Principal
 from core.errors import AppError, Forbidden, Malformed, Unauthenticated, Unsupported
+from core.sessions import Session
 
 log = structlog.get_logger()
 CSP = (
@@ -66,16 +67,11 @@ class Guard:
     def _authenticate(self) -> Principal:
         if _scheme() == "bearer":
             return self._access.by_bearer(request.headers["Authorization"].partition(" ")[2].strip())
-        if "uid" not in session:
+        if (theirs := Session.of(session)) is None:
             raise Unauthenticated("Log in, or send a bearer token")
         if request.method not in SAFE:
             self._csrf.protect()
-        return self._access.by_session(session["uid"], session_id())
-
-
-def session_id() -> UUID | None:
-    """Of the caller's session; None where it began before sessions had one."""
-    return UUID(session["sid"]) if "sid" in session else None
+        return self._access.by_session(theirs)
 
 
 def _scheme() -> str:

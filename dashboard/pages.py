@@ -1,7 +1,6 @@
 """The pages: log in, connect WhatsApp, see messages arrive. A shell; its JavaScript reads the API and one socket."""
 
 from pathlib import Path
-from uuid import uuid4
 
 from flask import Blueprint, Response, redirect, render_template, request, session
 from flask.blueprints import BlueprintSetupState
@@ -10,9 +9,10 @@ from flask_babel import Babel, gettext
 from flask_wtf.csrf import CSRFProtect
 from werkzeug.wrappers import Response as AnyResponse
 
-from core.access import Access, Principal
+from core.access import Access
 from core.errors import Unauthenticated
-from core.web import Guard, session_id
+from core.sessions import Session
+from core.web import Guard
 
 LANGUAGES = {"pt": "pt_BR", "en": "en"}
 
@@ -35,10 +35,9 @@ def make_blueprint(access: Access, guard: Guard, csrf: CSRFProtect, *, sandbox_u
     @blueprint.post("/logout")
     def logout() -> ResponseReturnValue:
         csrf.protect()
-        ended, person = session_id(), session.get("uid")
+        if theirs := Session.of(session):
+            access.end_session(theirs)  # first: where that cannot be done now, they are still in, and may try again
         session.clear()
-        if ended:
-            access.end_session(person, ended)
         return redirect("/login")
 
     @blueprint.get("/language/<code>")
@@ -62,12 +61,12 @@ def _add_logins(blueprint: Blueprint, access: Access, csrf: CSRFProtect) -> None
             person = access.by_password(request.form.get("email", ""), request.form.get("password", ""))
         except Unauthenticated:
             return render_template("login.html", problem=gettext("E-mail ou senha incorretos.")), 401
-        return _welcome(person)
+        return _welcome(access.begin_session(person))
 
     @blueprint.get("/login/<token>")
     def login_by_link(token: str) -> ResponseReturnValue:
         try:
-            return _welcome(access.by_link(token))
+            return _welcome(access.begin_session(access.by_link(token)))
         except Unauthenticated:
             problem = gettext("Este link expirou ou já foi usado.")
             return render_template("login.html", problem=problem), 401
@@ -86,11 +85,11 @@ def language() -> str:
     return LANGUAGES.get(chosen, "pt_BR")
 
 
-def _welcome(person: Principal) -> Response | AnyResponse:
+def _welcome(theirs: Session) -> Response | AnyResponse:
     """A fresh session: nothing that was put into the old one before the login may survive it."""
     kept = session.get("language")
     session.clear()
-    session["uid"], session["sid"] = str(person.user_id), str(uuid4())
+    session.update(theirs.as_cookie())
     if kept:
         session["language"] = kept
     return redirect("/")

@@ -29,7 +29,7 @@ SOCKET_KEYS = ("gunicorn.socket", "werkzeug.socket")
 KEY_BYTES = 16
 SAID_EVERY_S = 60.0
 MOST_SAID = 200  # characters of an origin
-NO_HANDSHAKE = "This is no websocket handshake: it takes HTTP/1.1, version 13 and one key of 16 bytes"
+NO_HANDSHAKE = "This is no websocket handshake: it takes version 13 and one key of 16 bytes"
 NO_UPGRADE = (
     "This address speaks websocket; the Upgrade or the Connection header is missing: a proxy may have taken it out"
 )
@@ -91,8 +91,8 @@ def harden(environ: dict[str, Any], send_s: float) -> None:
 
 
 def is_handshake(environ: Mapping[str, Any]) -> bool:
-    """Asked before a ticket is used up; and wsproto takes any key, two of them too, and HTTP/1.0."""
-    is_current = environ.get("SERVER_PROTOCOL") != "HTTP/1.0" and environ.get("HTTP_SEC_WEBSOCKET_VERSION") == "13"
+    """Asked before a ticket is used up; and wsproto takes any key, two of them too. HTTP/1.0 will do: proxies do."""
+    is_current = environ.get("HTTP_SEC_WEBSOCKET_VERSION") == "13"
     return is_current and "upgrade" in _wishes(environ) and _is_key(environ.get("HTTP_SEC_WEBSOCKET_KEY", ""))
 
 

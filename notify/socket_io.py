@@ -106,6 +106,7 @@ class SocketIO:
         client = self._clients[sid]
         if not self._counted(client, sid):
             return {"success": False}
+        organization = str(organization) if type(organization) is int else organization
         principal = client.principal
         try:
             room = self.live.rooms.open(principal, organization_channel(organization))

@@ -1,7 +1,6 @@
 """What clients are told that do it wrong: in words that say what, and about which command."""
 
 import json
-import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -56,14 +55,6 @@ def test_a_key_is_16_bytes_of_base64(web, user, bearer, path, key):
     headers = {name: value.encode() for name, value in (HANDSHAKE | {"Sec-WebSocket-Key": key} | bearer(user)).items()}
     answer = requests.get(web + path, headers=headers, timeout=GUARD_S)
     assert (answer.status_code, answer.headers["Sec-WebSocket-Version"]) == (400, "13")
-
-
-@pytest.mark.parametrize("path", SOCKETS)
-def test_a_handshake_in_an_old_http_is_none(web, user, bearer, path):
-    fields = [f"{name}: {value}" for name, value in (HANDSHAKE | bearer(user)).items()]
-    with socket.create_connection(("127.0.0.1", int(web.rpartition(":")[2])), timeout=GUARD_S) as client:
-        client.sendall("\r\n".join([f"GET {path} HTTP/1.0", "Host: x", *fields, "", ""]).encode())
-        assert b" 400 " in client.recv(100)
 
 
 @pytest.mark.parametrize("query", ["since=1&since=2", "wait=0&wait=0"])
@@ -153,7 +144,13 @@ def test_an_unknown_event_is_acknowledged_as_such(web, user, bearer, event):
     assert answer == {"success": False, **error}
 
 
-@pytest.mark.parametrize("said", [[], *([data] for data in NO_ORGANIZATIONS)])
+def test_an_organization_may_be_a_number_over_socket_io(web, user, bearer):
+    with client_of(web, bearer(user, organization_id="42")) as client:
+        client.send('421["join-organization",42]')
+        assert client.recv(timeout=GUARD_S) == '431[{"success":true,"channel":"org:42"}]'
+
+
+@pytest.mark.parametrize("said", [[], *([data] for data in NO_ORGANIZATIONS if data != 123)])
 def test_what_is_no_organization_is_called_that_over_socket_io(web, user, bearer, said):
     with client_of(web, bearer(user)) as client:
         _, answer = acknowledged(client, ["join-organization", *said])

@@ -5,6 +5,7 @@ A new route has to say here who may call it, and what a stranger is told.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -14,6 +15,7 @@ from sqlalchemy import Connection, text
 
 from bootstrap.system import System
 from bootstrap.web import build_app
+from core.sessions import Session
 from tests.factories import body_of, hook_keys, make_instance, text_message
 from tests.live import HANDSHAKE
 from webhooks.inbox import Delivery
@@ -274,7 +276,7 @@ def test_nobody_gets_401_but_where_it_is_open(client, tenants):
 def test_a_cookie_without_the_csrf_token_changes_nothing(client, tenants):
     for one in tenants:
         with client.session_transaction() as session:
-            session["uid"] = str(one.user_id)
+            session.update(Session.begin(one.user_id, datetime.now(UTC)).as_cookie())
         changing = [route for route in [*entries(Own), *entries(Admin)] if route[0] != "GET"]
         found = {route: call(client, route, one, None) for route in changing}
         assert {route: answer.json["code"] for route, answer in found.items()} == dict.fromkeys(changing, "CSRF")
