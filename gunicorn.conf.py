@@ -26,7 +26,7 @@ limit_request_line = 8190
 forwarded_allow_ips = ""
 
 
-QUOTED = re.compile(r"(?s)^(Invalid request from ip=\S*: [^:'\"]*|Error handling request).*")
+QUOTED = re.compile(r"(?s)^(Invalid request from ip=\S*: [^:'\"]*|Error handling request [^?]*).*")
 GARBAGE = (2_000, 10, 20)  # a look through the million objects of 10,000 sockets stops everybody for a second: seldom
 
 
